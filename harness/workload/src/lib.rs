@@ -1,0 +1,1 @@
+//! The test application of the harness.

@@ -1,0 +1,5 @@
+//! Entry point of the workload program.
+
+fn main() {
+    println!("meshmark-workload {}", env!("CARGO_PKG_VERSION"));
+}
