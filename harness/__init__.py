@@ -1,0 +1,1 @@
+"""Stands service meshes up and judges them."""

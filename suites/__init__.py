@@ -1,0 +1,1 @@
+"""The product's checks: plain pytest, run by `meshmark run`."""

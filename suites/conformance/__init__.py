@@ -1,0 +1,1 @@
+"""Does the mesh do what it claims?"""

@@ -1,0 +1,184 @@
+"""
+What the harness asks of a service mesh; one module of this package per mesh answers it.
+
+A driver is the only place that knows its mesh by name. Suites hold a `Mesh` and speak intents, so
+that one suite judges many meshes. What a mesh does not claim is `Unsupported`, never a pass.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from harness.cluster import Cluster
+    from harness.mesh.intents import Intent
+
+__all__ = [
+    "Certificate",
+    "Enrolment",
+    "Feature",
+    "IngressPoint",
+    "Mesh",
+    "MeshOptions",
+    "Resource",
+    "Root",
+    "SidecarFacts",
+    "Telemetry",
+    "Validity",
+]
+
+Resource = dict[str, Any]
+"""One Kubernetes object as it would stand in a manifest."""
+
+
+class Feature(enum.StrEnum):
+    """What a mesh may claim. The catalogue names for each check the feature that it needs."""
+
+    MTLS = "mtls"
+    ROUTING = "routing"
+    IDENTITY = "identity"
+    ROTATION = "rotation"
+    AUTHORIZATION = "authorization"
+    BALANCING = "balancing"
+    LATENCY_AWARE_BALANCING = "latency-aware-balancing"
+    PROTOCOLS = "protocols"
+    LIFECYCLE = "lifecycle"
+    CONTROL_PLANE = "control-plane"
+    TELEMETRY = "telemetry"
+
+
+class MeshOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How to install a mesh.
+
+    leaf_lifetime_s: how long a workload's certificate lives.
+    proxy_binary: an executable that takes the place of the mesh's own proxy, where it can.
+    mutant: the planted defect to install with; only the reference mesh has any.
+    """
+
+    leaf_lifetime_s: float = 86_400.0
+    proxy_binary: Path | None = None
+    mutant: str | None = None
+
+
+class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How a pod joins the mesh.
+
+    opaque_ports: carried as bytes, without a look inside.
+    skip_outbound_ports: destinations that the sidecar leaves alone.
+    root: FOREIGN gives the sidecar a trust anchor that is not the mesh's.
+    """
+
+    opaque_ports: tuple[int, ...] = ()
+    skip_outbound_ports: tuple[int, ...] = ()
+    root: Root = msgspec.field(default_factory=lambda: Root.MESH)
+
+
+class Root(enum.Enum):
+    """Which trust anchor a forged certificate chains to."""
+
+    MESH = "mesh"
+    FOREIGN = "foreign"
+
+
+class Validity(msgspec.Struct, frozen=True):
+    """When a forged certificate is valid, in seconds from now."""
+
+    not_before_s: float = -60.0
+    not_after_s: float = 3600.0
+
+
+class Certificate(msgspec.Struct, frozen=True):
+    """A certificate with its intermediates, leaf first, and its private key, all as PEM text."""
+
+    chain_pem: str
+    key_pem: str
+
+
+class IngressPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Where and how a peer of the same mesh opens a TLS connection to a pod.
+
+    transport_header_port: when set, the preface that names the application's port is sent first.
+    """
+
+    port: int
+    sni: str
+    alpn: tuple[str, ...]
+    transport_header_port: int | None = None
+
+
+class SidecarFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the harness must know of a sidecar from outside: container, executable, admin port."""
+
+    container: str
+    process: str
+    admin_port: int
+
+
+class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What one pod's proxy counted.
+
+    requests: number of HTTP responses by `(direction, status, secured)`.
+    client_identities, server_identities: every peer that the proxy says it authenticated.
+    """
+
+    requests: dict[tuple[str, int, bool], int]
+    client_identities: frozenset[str]
+    server_identities: frozenset[str]
+
+
+class Mesh(Protocol):
+    """
+    One service mesh, driven.
+
+    All methods raise `harness.errors.MeshError` when the mesh refuses what it claims, and
+    `Unsupported` for what it does not claim.
+    """
+
+    name: str
+    sidecar: SidecarFacts | None
+
+    def version(self) -> str:
+        """The version of the mesh's build, as its own tools print it."""
+
+    def features(self) -> frozenset[Feature]:
+        """What the mesh claims."""
+
+    def install(self, cluster: Cluster, options: MeshOptions) -> None:
+        """Install the mesh and return when it can take workloads."""
+
+    def uninstall(self, cluster: Cluster) -> None:
+        """Remove what `install` put there."""
+
+    def enroll(self, pod: Resource, enrolment: Enrolment | None = None) -> Resource:
+        """The pod, or pod template, as a member of the mesh. Does not change its argument."""
+
+    def impersonate(self, pod: Resource) -> Resource:
+        """The pod, such that peers take it for a member, though no sidecar runs in it."""
+
+    def express(self, intent: Intent) -> list[Resource]:
+        """The resources of this mesh that say `intent`."""
+
+    def identity(self, namespace: str, service_account: str) -> str:
+        """The name that the mesh gives to workloads of this service account."""
+
+    def ingress_point(self, namespace: str, service_account: str, port: int) -> IngressPoint:
+        """How a peer reaches `port` of a pod of this service account."""
+
+    def forge(self, identity: str, validity: Validity, root: Root) -> Certificate:
+        """A certificate that no honest issuer would hand out."""
+
+    def telemetry(self, metrics: str) -> Telemetry:
+        """What a proxy counted, read from the text of its metrics endpoint."""
+
+    def control_plane(self) -> Mapping[str, Sequence[str]]:
+        """Namespaces and the deployments in them that make the control plane."""

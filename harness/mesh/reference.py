@@ -1,0 +1,290 @@
+"""
+The reference mesh, and Linkerd's dialect that it speaks.
+
+The driver uses the mesh as a user would: it runs `refmesh install`, applies what that prints, and
+writes the annotations and policy resources of Linkerd. It owns the certificate authority that it
+installs the mesh with, so that it can forge certificates for the checks that must be refused.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import toolchain
+from harness.cluster import Image
+from harness.errors import MeshError
+from harness.mesh import resources, scrape
+from harness.mesh.authority import Authority
+from harness.mesh.intents import Authorize, Intent, Protocol, Source, Target, TlsMode, TlsPolicy
+from harness.mesh.protocol import (
+    Certificate,
+    Enrolment,
+    Feature,
+    IngressPoint,
+    MeshOptions,
+    Resource,
+    Root,
+    SidecarFacts,
+    Telemetry,
+    Validity,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from harness.cluster import Cluster
+
+__all__ = ["ReferenceMesh"]
+
+_NAMESPACE = "linkerd"
+_TRUST_DOMAIN = "cluster.local"
+_IDENTITY_SUFFIX = f"serviceaccount.identity.{_NAMESPACE}.{_TRUST_DOMAIN}"
+_INBOUND_PORT = 4143
+_TRANSPORT_ALPN = "transport.l5d.io/v1"
+_DEPLOYMENTS = ("linkerd-identity", "linkerd-destination", "linkerd-proxy-injector")
+_CONTROL_PORTS = "9900,9901"
+"""The harness's own ports: neither a denying policy nor a dead sidecar may cut it off."""
+
+_PROXY_IMAGE = "meshmark.dev/proxy:0.1.0"
+_CONTROL_PLANE_IMAGE = "meshmark.dev/control-plane:0.1.0"
+_POLICY_API = "policy.linkerd.io"
+
+
+class ReferenceMesh:
+    """Drives the mesh in `reference_mesh/`, with its own proxy or with another of the same kind."""
+
+    name = "reference"
+    sidecar = SidecarFacts(container="linkerd-proxy", process="linkerd2-proxy", admin_port=4191)
+
+    def __init__(self) -> None:
+        self.authority = Authority(f"identity.{_NAMESPACE}.{_TRUST_DOMAIN}")
+        self._foreign = Authority(f"identity.{_NAMESPACE}.{_TRUST_DOMAIN}")
+
+    def version(self) -> str:
+        """What `refmesh version --client --short` prints."""
+        return _refmesh("version", "--client", "--short").strip()
+
+    def features(self) -> frozenset[Feature]:
+        """All of them."""
+        return frozenset(Feature)
+
+    def install(self, cluster: Cluster, options: MeshOptions) -> None:
+        """Load the images, then `refmesh install --crds` and `refmesh install`, and wait."""
+        cluster.load_images(self._images(options))
+        client = cluster.client()
+        resources.apply(client, resources.documents(_refmesh("install", "--crds")))
+        with tempfile.TemporaryDirectory(prefix="meshmark-ca-") as folder:
+            files = self.authority.write(Path(folder))
+            manifest = _refmesh(
+                "install",
+                "--ignore-cluster",
+                f"--identity-trust-anchors-file={files.trust_anchors}",
+                f"--identity-issuer-certificate-file={files.issuer_certificate}",
+                f"--identity-issuer-key-file={files.issuer_key}",
+                f"--set=identity.issuer.issuanceLifetime={_go_duration(options.leaf_lifetime_s)}",
+            )
+        resources.apply(client, resources.documents(manifest))
+        resources.deployments_available(cluster, _NAMESPACE, _DEPLOYMENTS)
+
+    def uninstall(self, cluster: Cluster) -> None:
+        """Delete what `refmesh uninstall` lists."""
+        arguments = ("uninstall", f"--kubeconfig={cluster.kubeconfig}")
+        resources.remove(cluster.client(), resources.documents(_refmesh(*arguments)))
+
+    def enroll(self, pod: Resource, enrolment: Enrolment | None = None) -> Resource:
+        """The pod with the annotations that the injector acts on."""
+        enrolment = enrolment or Enrolment()
+        pod = copy.deepcopy(pod)
+        annotations = pod.setdefault("metadata", {}).setdefault("annotations", {})
+        annotations["linkerd.io/inject"] = "enabled"
+        annotations["config.linkerd.io/skip-inbound-ports"] = _CONTROL_PORTS
+        if enrolment.opaque_ports:
+            annotations["config.linkerd.io/opaque-ports"] = _ports(enrolment.opaque_ports)
+        if enrolment.skip_outbound_ports:
+            annotations["config.linkerd.io/skip-outbound-ports"] = _ports(
+                enrolment.skip_outbound_ports
+            )
+        if enrolment.root is Root.FOREIGN:
+            anchors = {
+                "name": "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS",
+                "value": self._foreign.anchor_pem,
+            }
+            annotations["config.linkerd.io/proxy-additional-env"] = json.dumps([anchors])
+        return pod
+
+    def impersonate(self, pod: Resource) -> Resource:
+        """
+        The pod as the destination service takes a meshed one to be.
+
+        That is: the control-plane label, and a container called linkerd-proxy whose environment
+        tells the inbound port. The container only sleeps; the impostor listens in another one.
+        """
+        pod = copy.deepcopy(pod)
+        metadata = pod.setdefault("metadata", {})
+        metadata.setdefault("labels", {})["linkerd.io/control-plane-ns"] = _NAMESPACE
+        metadata.setdefault("annotations", {})["linkerd.io/inject"] = "disabled"
+        pod["spec"]["containers"].append(
+            {
+                "name": "linkerd-proxy",
+                "image": pod["spec"]["containers"][0]["image"],
+                "command": ["sleep", "infinity"],
+                "env": [
+                    {
+                        "name": "LINKERD2_PROXY_INBOUND_LISTEN_ADDR",
+                        "value": f"0.0.0.0:{_INBOUND_PORT}",
+                    }
+                ],
+            }
+        )
+        return pod
+
+    def express(self, intent: Intent) -> list[Resource]:
+        """A Server for the target, and an authorization for each source."""
+        match intent:
+            case TlsPolicy(mode=TlsMode.PERMISSIVE):
+                return [_server(intent.name, intent.target, access="all-unauthenticated")]
+            case TlsPolicy(mode=TlsMode.STRICT):
+                return [_server(intent.name, intent.target, access="all-authenticated")]
+            case Authorize():
+                target = intent.target
+                made = [_server(intent.name, target, access="deny")]
+                for number, source in enumerate(intent.sources):
+                    made += _authorization(f"{intent.name}-{number}", intent.name, target, source)
+                return made
+
+    def identity(self, namespace: str, service_account: str) -> str:
+        """Linkerd's name of a service account."""
+        return f"{service_account}.{namespace}.{_IDENTITY_SUFFIX}"
+
+    def ingress_point(self, namespace: str, service_account: str, port: int) -> IngressPoint:
+        """The proxy's inbound port, with the transport header that names the application's."""
+        return IngressPoint(
+            port=_INBOUND_PORT,
+            sni=self.identity(namespace, service_account),
+            alpn=(_TRANSPORT_ALPN,),
+            transport_header_port=port,
+        )
+
+    def forge(self, identity: str, validity: Validity, root: Root) -> Certificate:
+        """A leaf of the mesh's own issuer, or of one under a root that the mesh does not know."""
+        authority = self.authority if root is Root.MESH else self._foreign
+        return authority.issue(identity, validity)
+
+    def telemetry(self, metrics: str) -> Telemetry:
+        """What the proxy's `response_total` and peer labels say."""
+        return scrape.linkerd(metrics)
+
+    def control_plane(self) -> Mapping[str, Sequence[str]]:
+        """The three deployments of namespace linkerd."""
+        return {_NAMESPACE: _DEPLOYMENTS}
+
+    def _images(self, options: MeshOptions) -> list[Image]:
+        return [_proxy_image(options), _control_plane_image(options)]
+
+
+def _proxy_image(options: MeshOptions) -> Image:
+    """The proxy's executables at Linkerd's paths; `--proxy-binary` replaces only the first."""
+    features = ("mutants",) if options.mutant else ()
+    proxy = toolchain.build("meshmark-proxy", "linkerd2-proxy", features=features)
+    folder = "/usr/lib/linkerd"
+    binds = {
+        f"{folder}/linkerd2-proxy": options.proxy_binary or proxy,
+        f"{folder}/linkerd2-proxy-identity": proxy.with_name("linkerd2-proxy-identity"),
+        f"{folder}/linkerd2-proxy-init": proxy.with_name("linkerd2-proxy-init"),
+    }
+    return Image(
+        reference=_PROXY_IMAGE,
+        binds=tuple((str(source), target) for target, source in binds.items()),
+        entrypoint=(f"{folder}/linkerd2-proxy-identity",),
+        env={"MESHMARK_MUTANT": options.mutant} if options.mutant else {},
+    )
+
+
+def _control_plane_image(options: MeshOptions) -> Image:
+    """The Python that runs this, with the project's packages, at the same paths as here."""
+    module = "suites.mutants.control_plane" if options.mutant else "reference_mesh.control_plane"
+    folders = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2]}
+    return Image(
+        reference=_CONTROL_PLANE_IMAGE,
+        binds=tuple((str(folder), str(folder)) for folder in sorted(folders)),
+        entrypoint=(sys.executable, "-m", module),
+        env={"MESHMARK_MUTANT": options.mutant} if options.mutant else {},
+    )
+
+
+def _server(name: str, target: Target, *, access: str) -> Resource:
+    protocols = {
+        Protocol.DETECT: "unknown",
+        Protocol.HTTP1: "HTTP/1",
+        Protocol.HTTP2: "HTTP/2",
+        Protocol.GRPC: "gRPC",
+        Protocol.OPAQUE: "opaque",
+    }
+    return {
+        "apiVersion": f"{_POLICY_API}/v1beta3",
+        "kind": "Server",
+        "metadata": {"name": name, "namespace": target.namespace},
+        "spec": {
+            "podSelector": {"matchLabels": target.labels},
+            "port": target.port,
+            "proxyProtocol": protocols[target.protocol],
+            "accessPolicy": access,
+        },
+    }
+
+
+def _authorization(name: str, server: str, target: Target, source: Source) -> list[Resource]:
+    """An AuthorizationPolicy on the server, and the authentication that it requires."""
+    if source.service_account:
+        namespace, account = source.service_account
+        spec: Resource = {
+            "identityRefs": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]
+        }
+    elif source.namespace:
+        spec = {"identityRefs": [{"kind": "Namespace", "name": source.namespace}]}
+    else:
+        spec = {"identities": ["*"]}
+    metadata = {"name": name, "namespace": target.namespace}
+    return [
+        {
+            "apiVersion": f"{_POLICY_API}/v1alpha1",
+            "kind": "MeshTLSAuthentication",
+            "metadata": metadata,
+            "spec": spec,
+        },
+        {
+            "apiVersion": f"{_POLICY_API}/v1alpha1",
+            "kind": "AuthorizationPolicy",
+            "metadata": metadata,
+            "spec": {
+                "targetRef": {"group": _POLICY_API, "kind": "Server", "name": server},
+                "requiredAuthenticationRefs": [
+                    {"group": _POLICY_API, "kind": "MeshTLSAuthentication", "name": name}
+                ],
+            },
+        },
+    ]
+
+
+def _refmesh(*arguments: str) -> str:
+    command = [sys.executable, "-m", "reference_mesh.cli", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MeshError(
+            f"refmesh {' '.join(arguments[:2])}: exit code {done.returncode}: {done.stderr.strip()}"
+        )
+    return done.stdout
+
+
+def _go_duration(seconds: float) -> str:
+    return f"{seconds:g}s"
+
+
+def _ports(ports: Sequence[int]) -> str:
+    return ",".join(str(port) for port in ports)

@@ -1,0 +1,118 @@
+"""Applying and removing manifests, as `kubectl apply` and `kubectl delete` would."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import yaml
+from lightkube import codecs
+from lightkube.core.exceptions import ApiError, LoadResourceError
+from lightkube.generic_resource import load_in_cluster_generic_resources
+
+from harness.errors import ClusterError
+from harness.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import lightkube
+
+    from harness.cluster import Cluster
+    from harness.mesh.protocol import Resource
+
+__all__ = ["apply", "deployments_available", "documents", "remove"]
+
+_FIELD_MANAGER = "meshmark"
+
+
+def documents(text: str) -> list[Resource]:
+    """The objects of a YAML stream, in their order, without the empty ones."""
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def apply(client: lightkube.Client, resources: Iterable[Resource]) -> None:
+    """
+    Make the cluster hold `resources`, by server-side apply, in their order.
+
+    Raises:
+        ClusterError: the API refused one; the message names the object.
+
+    """
+    for resource in resources:
+        _call(client.apply, client, resource, field_manager=_FIELD_MANAGER, force=True)
+
+
+def remove(client: lightkube.Client, resources: Iterable[Resource]) -> None:
+    """Delete `resources`, last first; one that is gone already is no error."""
+    for resource in reversed(list(resources)):
+        typed = _typed(client, resource)
+        try:
+            namespace = resource["metadata"].get("namespace")
+            client.delete(type(typed), resource["metadata"]["name"], namespace=namespace)
+        except ApiError as error:
+            if error.status.code != 404:
+                raise ClusterError(f"delete {_called(resource)}: {error.status.message}") from error
+
+
+def deployments_available(
+    cluster: Cluster, namespace: str, names: Iterable[str], *, timeout_s: float = 90.0
+) -> None:
+    """Return when every named deployment runs the generation that was applied last, all of it."""
+    from lightkube.resources.apps_v1 import Deployment  # noqa: PLC0415 - 50 ms, not for --help
+
+    client = cluster.client()
+
+    def waiting_for() -> list[str]:
+        late = []
+        for name in names:
+            deployment = client.get(Deployment, name, namespace=namespace)
+            assert deployment.spec is not None
+            assert deployment.metadata is not None
+            wanted = 1 if deployment.spec.replicas is None else deployment.spec.replicas
+            status = deployment.status
+            ready = (status.availableReplicas or 0) if status else 0
+            updated = (status.updatedReplicas or 0) if status else 0
+            total = (status.replicas or 0) if status else 0
+            seen = (status.observedGeneration or 0) if status else 0
+            if seen < (deployment.metadata.generation or 0) or {ready, updated, total} != {wanted}:
+                late.append(f"{name}: {ready} of {wanted} available, {updated} updated")
+        return late
+
+    until(
+        waiting_for,
+        what=f"deployments of namespace {namespace} available",
+        holds=lambda late: not late,
+        timeout_s=timeout_s,
+        hint=f"Look at the pods: kubectl -n {namespace} describe pods",
+    )
+
+
+def _call(method: Any, client: lightkube.Client, resource: Resource, **arguments: Any) -> Any:
+    try:
+        return method(_typed(client, resource), **arguments)
+    except ApiError as error:
+        raise ClusterError(f"apply {_called(resource)}: {error.status.message}") from error
+    except httpx2.HTTPError as error:
+        raise ClusterError(f"apply {_called(resource)}: {type(error).__name__}: {error}") from error
+
+
+def _typed(client: lightkube.Client, resource: Resource) -> Any:
+    """The object as lightkube's type; custom ones not yet known are looked up in the cluster."""
+    try:
+        return codecs.from_dict(resource)
+    except LoadResourceError:
+        load_in_cluster_generic_resources(client)
+    try:
+        return codecs.from_dict(resource)
+    except LoadResourceError as error:
+        raise ClusterError(
+            f"apply {_called(resource)}: the cluster knows no {resource.get('kind')} in "
+            f"{resource.get('apiVersion')}. Install its CustomResourceDefinition first."
+        ) from error
+
+
+def _called(resource: Resource) -> str:
+    metadata = resource.get("metadata", {})
+    place = f" in namespace {metadata['namespace']}" if metadata.get("namespace") else ""
+    return f"{resource.get('kind')} {metadata.get('name')}{place}"

@@ -1,0 +1,83 @@
+"""No mesh at all: the arm that every claim of a mesh is held against."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+from harness.errors import Unsupported
+from harness.mesh.protocol import Feature, Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from harness.cluster import Cluster
+    from harness.mesh.intents import Intent
+    from harness.mesh.protocol import (
+        Certificate,
+        Enrolment,
+        IngressPoint,
+        MeshOptions,
+        Resource,
+        Root,
+        Validity,
+    )
+
+__all__ = ["Unmeshed"]
+
+_WHY = "there is no mesh in this arm"
+
+
+class Unmeshed:
+    """Pods as they are. Claims that requests arrive, and nothing else."""
+
+    name = "unmeshed"
+    sidecar = None
+
+    def version(self) -> str:
+        """Nothing has a version here."""
+        return "-"
+
+    def features(self) -> frozenset[Feature]:
+        """Requests arrive, by whatever protocol."""
+        return frozenset({Feature.ROUTING, Feature.PROTOCOLS})
+
+    def install(self, cluster: Cluster, options: MeshOptions) -> None:
+        """Nothing to install; a planted defect or another proxy has no place to go."""
+        if options.mutant or options.proxy_binary:
+            raise Unsupported("mutant and proxy binary", _WHY)
+
+    def uninstall(self, cluster: Cluster) -> None:
+        """Nothing to remove."""
+
+    def enroll(self, pod: Resource, enrolment: Enrolment | None = None) -> Resource:
+        """The pod as it is."""
+        return copy.deepcopy(pod)
+
+    def impersonate(self, pod: Resource) -> Resource:
+        """Nobody can be taken for a member of nothing."""
+        raise Unsupported("impersonation", _WHY)
+
+    def express(self, intent: Intent) -> list[Resource]:
+        """No intent can be expressed."""
+        raise Unsupported(type(intent).__name__, _WHY)
+
+    def identity(self, namespace: str, service_account: str) -> str:
+        """Nobody has an identity."""
+        raise Unsupported("identity", _WHY)
+
+    def ingress_point(self, namespace: str, service_account: str, port: int) -> IngressPoint:
+        """There is no mesh TLS."""
+        raise Unsupported("mesh TLS", _WHY)
+
+    def forge(self, identity: str, validity: Validity, root: Root) -> Certificate:
+        """There is no authority to forge."""
+        raise Unsupported("certificates", _WHY)
+
+    def telemetry(self, metrics: str) -> Telemetry:
+        """Nothing counts."""
+        raise Unsupported("telemetry", _WHY)
+
+    def control_plane(self) -> Mapping[str, Sequence[str]]:
+        """There is none."""
+        return {}
