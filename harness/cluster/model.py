@@ -1,0 +1,111 @@
+"""
+What everything above needs of a cluster, whichever engine is behind it.
+
+A cluster is a Kubernetes API and the few facts that such an API does not tell. Suites, drivers and
+the workload client are written against `Cluster` and cannot tell which engine answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import httpx2
+    import lightkube
+
+__all__ = ["Bind", "Cluster", "Image", "ProcessFacts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A host file or directory that an image shows read-only at `target` (an absolute path)."""
+
+    source: Path
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """
+    What a container is made of: files of this machine and a command.
+
+    The embedded engine shows `binds` on top of the machine's own base system. Engines that run
+    real container images build one of the same content.
+
+    reference: the name in manifests, tag included: `meshmark.dev/proxy:0.1.0`.
+    user: numeric uid that runs it when the pod names none; None is root.
+    """
+
+    reference: str
+    binds: Sequence[Bind | tuple[Path | str, str]]
+    entrypoint: Sequence[str]
+    env: Mapping[str, str] | None = None
+    user: int | None = None
+
+    def normalised(self) -> list[Bind]:
+        """The binds, with pairs made into `Bind` and sources made absolute."""
+        pairs = [
+            (bind.source, bind.target) if isinstance(bind, Bind) else bind for bind in self.binds
+        ]
+        return [Bind(Path(source).absolute(), target) for source, target in pairs]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """
+    What one process of a pod costs, as its node sees it.
+
+    high_water_bytes: the largest resident set so far (VmHWM).
+    cpu_s: user and system time since it started, seconds.
+    """
+
+    container: str
+    pid: int
+    command: str
+    pss_bytes: int
+    private_dirty_bytes: int
+    high_water_bytes: int
+    cpu_s: float
+
+
+class Cluster(Protocol):
+    """
+    A cluster that is up. Safe to use from several threads; every call blocks.
+
+    engine: "embedded", "kind" or "external".
+    kubeconfig: a file that any Kubernetes client takes; mode 0600.
+    """
+
+    name: str
+    engine: str
+    kubeconfig: Path
+
+    def client(self) -> lightkube.Client:
+        """Make a client of this cluster's API; each call makes a new one."""
+
+    def load_images(self, images: Sequence[Image]) -> None:
+        """Make images known to every node. Loading the same reference again replaces it."""
+
+    def pod_http(self, namespace: str, pod: str, port: int) -> httpx2.Client:
+        """
+        An HTTP client whose base URL is one port of a pod, reached through the API server.
+
+        The caller closes it. What the pod answers is passed on as it is; where the pod cannot be
+        reached, the API server answers 503 with a Status that says why.
+        """
+
+    def logs(self, namespace: str, pod: str, container: str) -> str:
+        """All that the node kept of a container's output, also when the container is dead."""
+
+    def processes(self, namespace: str, pod: str) -> list[ProcessFacts]:
+        """
+        Facts on every process of the pod, sidecars included.
+
+        Raises:
+            EnvironmentLacks: the engine cannot see the processes of its nodes.
+
+        """
