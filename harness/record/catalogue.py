@@ -1,0 +1,133 @@
+"""
+The catalogue: every check that a suite knows, with or without a test.
+
+A suite keeps it as `catalogue.toml` beside its tests, so that what is missing is counted rather
+than forgotten.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import tomllib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.record.model import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+__all__ = ["Assertion", "Catalogue", "Entry", "Lane", "near", "read_catalogue"]
+
+
+class Lane(enum.StrEnum):
+    """
+    The cluster that a check runs on.
+
+    steady: certificates live 24 h. short: 20 s, for rotation and expiry.
+    """
+
+    STEADY = "steady"
+    SHORT = "short"
+
+
+class Assertion(enum.StrEnum):
+    """How a check judges; the head of the catalogue explains each."""
+
+    EXACT = "exact"
+    BINOMIAL = "binomial"
+    ZERO = "zero"
+    TIME = "time"
+    CONTINUOUS = "continuous"
+    INVARIANT = "invariant"
+    CONTROL = "control"
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One check of the catalogue; the head of `catalogue.toml` explains the fields."""
+
+    id: str
+    title: str
+    level: Level
+    lane: Lane
+    feature: str
+    source: str
+    assertion: list[Assertion]
+    detail: str = ""
+    mutants: list[str] = []
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    sources: dict[str, str] = {}
+    check: list[Entry] = []
+
+
+class Catalogue:
+    """
+    The checks of one suite by id, in the order of the file.
+
+    sources: what the source keys of the entries stand for.
+    """
+
+    def __init__(self, entries: Iterable[Entry], sources: dict[str, str] | None = None) -> None:
+        self._entries: dict[str, Entry] = {}
+        self.sources = sources or {}
+        for entry in entries:
+            if entry.id in self._entries:
+                raise UsageError(f"catalogue: {entry.id} is listed twice; give one another id")
+            self._entries[entry.id] = entry
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, check_id: str) -> bool:
+        return check_id in self._entries
+
+    def __getitem__(self, check_id: str) -> Entry:
+        """
+        The entry of that id.
+
+        Raises:
+            UsageError: there is none; the message names the nearest ids.
+
+        """
+        try:
+            return self._entries[check_id]
+        except KeyError:
+            hint = near(check_id, self._entries)
+            raise UsageError(
+                f"no check {check_id!r} in the catalogue{hint}; `meshmark checks` lists them all"
+            ) from None
+
+
+def read_catalogue(path: Path) -> Catalogue:
+    """
+    The catalogue in a TOML file.
+
+    Raises:
+        UsageError: it cannot be read, is no valid TOML, has an unknown or missing field, or lists
+            an id twice; the message names file and field.
+
+    """
+    try:
+        parsed = tomllib.loads(path.read_text(encoding="utf-8"))
+        file = msgspec.convert(parsed, _File)
+    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    return Catalogue(file.check, file.sources)
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """The end of an error message: `; did you mean RT-01 or RT-02?`, or nothing."""
+    by_lower = {other.lower(): other for other in known}
+    matches = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
+    if not matches:
+        return ""
+    return f"; did you mean {' or '.join(by_lower[match] for match in matches)}?"
