@@ -1,1 +1,1 @@
-"""Does the mesh do what it claims?"""
+"""The conformance suite: does the mesh do what it claims."""

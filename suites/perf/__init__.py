@@ -1,1 +1,1 @@
-"""What does the mesh cost?"""
+"""The performance suite: what the mesh costs."""
