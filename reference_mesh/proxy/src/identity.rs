@@ -1,0 +1,5 @@
+//! Who this proxy is, and how it stays that: names, the certificate's life, the call that renews it.
+
+mod id;
+
+pub use self::id::{Id, InvalidId};
