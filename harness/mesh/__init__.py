@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES", "driver"]
 
-NAMES = ("reference", "unmeshed")
+NAMES = ("reference", "unmeshed", "envoy")
 """Every mesh that `--mesh` takes."""
 
 
@@ -32,6 +32,10 @@ def driver(name: str) -> Mesh:
         from harness.mesh.unmeshed import Unmeshed  # noqa: PLC0415
 
         return Unmeshed()
+    if name == "envoy":
+        from harness.mesh.envoy import EnvoyMesh  # noqa: PLC0415
+
+        return EnvoyMesh()
     near = difflib.get_close_matches(name, NAMES, n=1)
     guess = f" Did you mean {near[0]}?" if near else ""
     raise UsageError(f"there is no mesh {name!r}.{guess} Known meshes: {', '.join(NAMES)}.")

@@ -8,13 +8,13 @@ that one suite judges many meshes. What a mesh does not claim is `Unsupported`, 
 from __future__ import annotations
 
 import enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from harness.cluster import Cluster
     from harness.mesh.intents import Intent
@@ -158,6 +158,9 @@ class Mesh(Protocol):
 
     def uninstall(self, cluster: Cluster) -> None:
         """Remove what `install` put there."""
+
+    def prepare(self, namespace: str) -> list[Resource]:
+        """What a namespace needs before pods in it can enroll."""
 
     def enroll(self, pod: Resource, enrolment: Enrolment | None = None) -> Resource:
         """The pod, or pod template, as a member of the mesh. Does not change its argument."""

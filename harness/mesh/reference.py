@@ -97,6 +97,10 @@ class ReferenceMesh:
         arguments = ("uninstall", f"--kubeconfig={cluster.kubeconfig}")
         resources.remove(cluster.client(), resources.documents(_refmesh(*arguments)))
 
+    def prepare(self, namespace: str) -> list[Resource]:
+        """Nothing: enrolling is a matter of the pod alone."""
+        return []
+
     def enroll(self, pod: Resource, enrolment: Enrolment | None = None) -> Resource:
         """The pod with the annotations that the injector acts on."""
         enrolment = enrolment or Enrolment()
@@ -200,8 +204,8 @@ def _proxy_image(options: MeshOptions) -> Image:
     }
     return Image(
         reference=_PROXY_IMAGE,
-        binds=tuple((str(source), target) for target, source in binds.items()),
-        entrypoint=(f"{folder}/linkerd2-proxy-identity",),
+        binds=[(source, target) for target, source in binds.items()],
+        entrypoint=[f"{folder}/linkerd2-proxy-identity"],
         env={"MESHMARK_MUTANT": options.mutant} if options.mutant else {},
     )
 
@@ -212,8 +216,8 @@ def _control_plane_image(options: MeshOptions) -> Image:
     folders = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2]}
     return Image(
         reference=_CONTROL_PLANE_IMAGE,
-        binds=tuple((str(folder), str(folder)) for folder in sorted(folders)),
-        entrypoint=(sys.executable, "-m", module),
+        binds=[(folder, str(folder)) for folder in sorted(folders)],
+        entrypoint=[sys.executable, "-m", module],
         env={"MESHMARK_MUTANT": options.mutant} if options.mutant else {},
     )
 

@@ -50,6 +50,10 @@ class Unmeshed:
     def uninstall(self, cluster: Cluster) -> None:
         """Nothing to remove."""
 
+    def prepare(self, namespace: str) -> list[Resource]:
+        """Nothing: enrolling is a matter of the pod alone."""
+        return []
+
     def enroll(self, pod: Resource, enrolment: Enrolment | None = None) -> Resource:
         """The pod as it is."""
         return copy.deepcopy(pod)
