@@ -37,7 +37,7 @@ def run(block: Block) -> BlockResult:
     """Send `block`, wait for the last answers, and return what was seen."""
     schedule = _Schedule(block)
     environment = Environment(user_classes=[_user_class(block, schedule)], catch_exceptions=False)
-    environment.events.request.add_listener(schedule.on_request)
+    environment.events.request.add_listener(schedule.on_request)  # type: ignore[no-untyped-call]
     runner = environment.create_local_runner()
     try:
         runner.start(block.connections, spawn_rate=block.connections, wait=True)
@@ -85,7 +85,7 @@ class _Schedule:
 
     def take(self) -> dict[str, int]:
         """The next slot, once it is due."""
-        slot = self._due.get()
+        slot: dict[str, int] = self._due.get()
         slot["sent_ns"] = time.perf_counter_ns()
         return slot
 

@@ -36,7 +36,7 @@ class Ticker:
     def __init__(self, gap_ns: int) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._gap = _Timespec(gap_ns // _NS_PER_S, gap_ns % _NS_PER_S)
-        self._fd = self._libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        self._fd: int = self._libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
             number = ctypes.get_errno()
             raise OSError(number, f"timerfd_create: {os.strerror(number)}")

@@ -145,7 +145,10 @@ class Mesh(Protocol):
     """
 
     name: str
-    sidecar: SidecarFacts | None
+
+    @property
+    def sidecar(self) -> SidecarFacts | None:
+        """What runs beside each application; None for a mesh without sidecars."""
 
     def version(self) -> str:
         """The version of the mesh's build, as its own tools print it."""

@@ -21,7 +21,7 @@ from harness.cluster import Image
 from harness.errors import MeshError
 from harness.mesh import resources, scrape
 from harness.mesh.authority import Authority
-from harness.mesh.intents import Authorize, Intent, Protocol, Source, Target, TlsMode, TlsPolicy
+from harness.mesh.intents import Intent, Protocol, Source, Target, TlsMode, TlsPolicy
 from harness.mesh.protocol import (
     Certificate,
     Enrolment,
@@ -150,17 +150,15 @@ class ReferenceMesh:
 
     def express(self, intent: Intent) -> list[Resource]:
         """A Server for the target, and an authorization for each source."""
-        match intent:
-            case TlsPolicy(mode=TlsMode.PERMISSIVE):
-                return [_server(intent.name, intent.target, access="all-unauthenticated")]
-            case TlsPolicy(mode=TlsMode.STRICT):
-                return [_server(intent.name, intent.target, access="all-authenticated")]
-            case Authorize():
-                target = intent.target
-                made = [_server(intent.name, target, access="deny")]
-                for number, source in enumerate(intent.sources):
-                    made += _authorization(f"{intent.name}-{number}", intent.name, target, source)
-                return made
+        target = intent.target
+        if isinstance(intent, TlsPolicy):
+            strict = intent.mode is TlsMode.STRICT
+            access = "all-authenticated" if strict else "all-unauthenticated"
+            return [_server(intent.name, target, access=access)]
+        made = [_server(intent.name, target, access="deny")]
+        for number, source in enumerate(intent.sources):
+            made += _authorization(f"{intent.name}-{number}", intent.name, target, source)
+        return made
 
     def identity(self, namespace: str, service_account: str) -> str:
         """Linkerd's name of a service account."""
