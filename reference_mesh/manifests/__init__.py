@@ -1,0 +1,1 @@
+"""What `refmesh install` prints: values, certificates, resources, in the order to apply them."""
