@@ -39,7 +39,7 @@ def find_run(name: str, out: Path, here: Path) -> Path:
     if name == "latest":
         if not runs:
             raise UsageError(
-                f"no run below {out / 'runs'} yet; `meshmark run conformance` makes one"
+                f"no run below {out / 'runs'} yet; `meshmark run conformance` makes it"
             )
         link = out / "latest"
         return link.resolve() if (link / "run.json").is_file() else runs[0]

@@ -97,7 +97,7 @@ def _library(name: str) -> str:
 
 
 def _first_line(command: list[str]) -> str:
-    """The last word-bearing line part of a version command, or nothing when there is no such tool."""
+    """What a version command says first that has a digit; nothing when there is no such tool."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -69,7 +69,7 @@ class Latencies:
         return int(self._counts.get_total_count())
 
     def quantile_ns(self, share: float) -> int:
-        """The latency that `share` (0..1) of the requests did not exceed; 0 when none was counted."""
+        """The latency that `share` (0..1) of the requests did not exceed; 0 when there are none."""
         return int(self._counts.get_value_at_percentile(share * 100)) if self.count else 0
 
     def curve(self) -> list[tuple[float, int]]:

@@ -69,7 +69,7 @@ def read_known_fails(path: Path, catalogue: Catalogue) -> list[KnownFail]:
 def apply_known_fails(
     record: CheckRecord, entries: Sequence[KnownFail], mesh: str, today: dt.date
 ) -> CheckRecord:
-    """The record as the list makes it: known-fail, failed for passing unexpectedly, or as it was."""
+    """The record as the list makes it: known-fail, failed for an unexpected pass, or as it was."""
     entry = next((one for one in entries if (one.id, one.mesh) == (record.id, mesh)), None)
     if entry is None:
         return record

@@ -1,0 +1,125 @@
+"""The options of a run, from the command line of pytest or of `meshmark run`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.record.catalogue import Catalogue, Lane, read_catalogue
+
+if TYPE_CHECKING:
+    import pytest
+
+__all__ = ["Options", "add_options", "catalogue_of", "options_of", "suites_folder"]
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a run was asked to do.
+
+    suite: conformance, perf or chaos. mesh, cluster: names, as `--mesh` and `--cluster` take them.
+    proxy_binary: an executable in place of the mesh's own proxy.
+    keep: leave cluster and mesh up. long: lengthen what is a matter of duration.
+    lane: the only lane to run; None for all. mutant: the planted defect to install with.
+    run_dir: the run folder; None makes a new one below `out`.
+    selection: the `-k` expression, empty for all.
+    """
+
+    suite: str = "conformance"
+    mesh: str = "reference"
+    cluster: str = "embedded"
+    proxy_binary: Path | None = None
+    keep: bool = False
+    long: bool = False
+    lane: Lane | None = None
+    mutant: str | None = None
+    seed: int = 1
+    run_dir: Path | None = None
+    out: Path = Path("out")
+    catalogue: Path | None = None
+    known_fails: Path | None = None
+    selection: str = ""
+
+    def command(self, selection: str = "", *, keep: bool | None = None) -> str:
+        """The `meshmark run` command line of this run, with another selection when given."""
+        plain = Options()
+        words = ["meshmark", "run", self.suite]
+        for flag, value, default in (
+            ("--mesh", self.mesh, plain.mesh),
+            ("--cluster", self.cluster, plain.cluster),
+            ("--proxy-binary", self.proxy_binary, None),
+            ("--lane", self.lane, None),
+            ("--mesh-mutant", self.mutant, None),
+            ("--seed", self.seed, plain.seed),
+            ("-k", selection or self.selection, ""),
+        ):
+            if value != default:
+                words += [flag, str(value)]
+        words += ["--long"] if self.long else []
+        words += ["--keep"] if (self.keep if keep is None else keep) else []
+        return shlex.join(words)
+
+
+def suites_folder() -> Path:
+    """Where the suites that come with meshmark are."""
+    return Path(__file__).parents[2] / "suites"
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """
+    Add every field of `Options` to pytest's command line.
+
+    All values stay strings and numbers there: pytest-xdist sends them to its workers.
+    """
+    group = parser.getgroup("meshmark", "meshmark: judge a service mesh")
+    plain = Options()
+    group.addoption("--suite", default=plain.suite, help="name of the suite in the run folder")
+    group.addoption("--mesh", default=plain.mesh, help="mesh to judge (default: %(default)s)")
+    group.addoption("--cluster", default=plain.cluster, help="embedded, kind or context:NAME")
+    group.addoption("--proxy-binary", default=None, help="use this proxy executable")
+    group.addoption("--keep", action="store_true", help="leave cluster and mesh up at the end")
+    group.addoption("--long", action="store_true", help="lengthen what is a matter of duration")
+    lanes = [lane.value for lane in Lane]
+    group.addoption("--lane", default=None, choices=lanes, help="run the checks of one lane only")
+    group.addoption("--mesh-mutant", default=None, help="install with this planted defect")
+    group.addoption("--seed", default=plain.seed, type=int, help="seed of all random choices")
+    group.addoption("--run-dir", default=None, help="run folder (default: a new one)")
+    group.addoption("--out", default=str(plain.out), help="where run folders are made")
+    group.addoption("--catalogue", default=None, help="catalogue.toml of the suite")
+    group.addoption("--known-fails", default=None, help="known-fail.toml of the suite")
+
+
+def options_of(config: pytest.Config) -> Options:
+    """The options that pytest was started with."""
+    lane = config.getoption("--lane")
+    return Options(
+        suite=config.getoption("--suite"),
+        mesh=config.getoption("--mesh"),
+        cluster=config.getoption("--cluster"),
+        proxy_binary=_absolute(config.getoption("--proxy-binary")),
+        keep=config.getoption("--keep"),
+        long=config.getoption("--long"),
+        lane=Lane(lane) if lane else None,
+        mutant=config.getoption("--mesh-mutant"),
+        seed=config.getoption("--seed"),
+        run_dir=_absolute(config.getoption("--run-dir")),
+        out=Path(config.getoption("--out")).absolute(),
+        catalogue=_absolute(config.getoption("--catalogue")),
+        known_fails=_absolute(config.getoption("--known-fails")),
+        selection=config.getoption("keyword", ""),
+    )
+
+
+def catalogue_of(options: Options) -> Catalogue:
+    """The catalogue of the suite; empty for a suite that has none."""
+    path = options.catalogue or suites_folder() / options.suite / "catalogue.toml"
+    if options.catalogue is None and not path.exists():
+        return Catalogue([])
+    return read_catalogue(path)
+
+
+def _absolute(path: Path | str | None) -> Path | None:
+    return None if path is None else Path(path).absolute()

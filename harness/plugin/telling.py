@@ -1,0 +1,134 @@
+"""
+What a run says in the terminal: one line per check as it ends, and one last line.
+
+Words and marks carry the meaning, colour only repeats it, so that a log file and NO_COLOR lose
+nothing.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from harness.record.model import CheckRecord, Run, Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from _pytest._io import TerminalWriter
+
+__all__ = ["Teller", "check_line", "failure_lines", "figure_text", "last_line", "measured_text"]
+
+_MARKS = {
+    Verdict.PASS: ("✓", "green"),
+    Verdict.FAIL: ("✗", "red"),
+    Verdict.ERROR: ("!", "red"),
+    Verdict.INCONCLUSIVE: ("?", "yellow"),
+    Verdict.KNOWN_FAIL: ("~", "yellow"),
+    Verdict.NOT_RUN: ("·", "yellow"),
+    Verdict.UNSUPPORTED: ("-", "cyan"),
+    Verdict.NOT_IMPLEMENTED: ("·", "cyan"),
+}
+_TITLE_WIDTH = 54
+_WIDTH = 100
+
+
+class Teller:
+    """Writes progress to pytest's terminal writer."""
+
+    def __init__(self, writer: TerminalWriter) -> None:
+        self._writer = writer
+        self._told = 0
+
+    def line(self, text: str) -> None:
+        """One line of progress."""
+        self._writer.line(text)
+        self._writer.flush()
+
+    def check(self, record: CheckRecord, total: int) -> None:
+        """One check has ended."""
+        self._told += 1
+        width = len(str(total))
+        colour = _MARKS[record.verdict][1]
+        self._writer.write(f"[{self._told:{width}}/{total}] ")
+        self._writer.line(check_line(record), **{colour: True})
+        for line in failure_lines(record):
+            self._writer.line(f"{'':{2 * width + 4}}{line}")
+        self._writer.flush()
+
+    def last(self, run: Run, report: Path | None) -> None:
+        """What it all came to."""
+        bad = any(one.verdict in (Verdict.FAIL, Verdict.ERROR) for one in run.checks)
+        self._writer.line(last_line(run, report), bold=True, red=bad, green=not bad)
+        self._writer.flush()
+
+
+def check_line(record: CheckRecord) -> str:
+    """`✓ RT-01   Reachability without config     pass   0.42 s`."""
+    title = textwrap.shorten(record.title, _TITLE_WIDTH, placeholder=" …")
+    measured = measured_text(record)
+    mark = _MARKS[record.verdict][0]
+    told = f"{mark} {record.id:<7} {title:<{_TITLE_WIDTH}} {record.verdict:<12}"
+    return f"{told} {record.seconds:6.1f} s" + (f"  {measured}" if measured else "")
+
+
+def measured_text(record: CheckRecord) -> str:
+    """`0.897 share [0.885, 0.908], n=4400`, or nothing when the check measured no quantity."""
+    if record.value is None:
+        return ""
+    return figure_text(record.value, record.unit, record.interval, record.n)
+
+
+def figure_text(
+    value: float, unit: str, interval: tuple[float, float] | None, n: int | None
+) -> str:
+    """A quantity with its unit, interval and sample size."""
+    text = f"{value:.4g} {unit}".strip()
+    if interval is not None:
+        text += f" [{interval[0]:.4g}, {interval[1]:.4g}]"
+    return text + (f", n={n}" if n is not None else "")
+
+
+def failure_lines(record: CheckRecord) -> list[str]:
+    """Why a check did not pass, where it was, and how to run it again; nothing for a pass."""
+    if record.failure is None:
+        wanted = record.reason and record.verdict is not Verdict.PASS
+        return [textwrap.shorten(record.reason, _WIDTH, placeholder=" …")] if wanted else []
+    failure = record.failure
+    message = failure.message.splitlines() or [""]
+    lines = [f"in {failure.phase}: {message[0]}", *(f"  {line}" for line in message[1:12])]
+    if failure.expected or failure.seen:
+        lines += [f"  expected: {failure.expected}", f"  seen:     {failure.seen}"]
+    if record.reason:
+        lines.append(record.reason)
+    if failure.rerun:
+        lines.append(f"again: {failure.rerun}")
+    return lines
+
+
+def last_line(run: Run, report: Path | None) -> str:
+    """The one line that says what passed, what failed, what is missing, where the report is."""
+    counts = Counter(record.verdict for record in run.checks)
+    parts = [f"{counts[Verdict.PASS]} passed"]
+    for verdict, word in (
+        (Verdict.FAIL, "failed"),
+        (Verdict.ERROR, "errors"),
+        (Verdict.INCONCLUSIVE, "inconclusive"),
+        (Verdict.KNOWN_FAIL, "known to fail"),
+    ):
+        ids = [record.id for record in run.checks if record.verdict is verdict]
+        if ids:
+            named = ", ".join(ids[:8]) + (" …" if len(ids) > 8 else "")
+            parts.append(f"{len(ids)} {word} ({named})")
+    for verdict, word in (
+        (Verdict.NOT_RUN, "not run"),
+        (Verdict.UNSUPPORTED, "unsupported"),
+        (Verdict.NOT_IMPLEMENTED, "not implemented"),
+    ):
+        if counts[verdict]:
+            parts.append(f"{counts[verdict]} {word}")
+    name = f"{run.suite} of {run.mesh.name} {run.mesh.version}".strip()
+    state = "" if run.complete else " INCOMPLETE:"
+    where = f"; report: {report}" if report else ""
+    return f"{name}:{state} {', '.join(parts)}{where}"
