@@ -65,7 +65,7 @@ class ProcessFacts:
 
     container: str
     pid: int
-    command: str
+    name: str
     pss_bytes: int
     private_dirty_bytes: int
     high_water_bytes: int

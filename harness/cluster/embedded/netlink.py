@@ -25,7 +25,7 @@ _NLM_F_CREATE = 0x400
 _NLM_F_REPLACE = 0x100
 _NLMSG_ERROR = 2
 
-_RTM_NEWLINK, _RTM_DELLINK = 16, 17
+_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
 _RTM_NEWADDR, _RTM_NEWROUTE, _RTM_NEWNEIGH = 20, 24, 28
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 1, 3, 18, 28
@@ -82,6 +82,14 @@ class Netlink:
             f"make veth {name}",
         )
 
+    def index_of(self, name: str) -> int:
+        """Index of a link in this socket's namespace, wherever the caller has gone meanwhile."""
+        request = _link_header() + _text(_IFLA_IFNAME, name)
+        answer = self._exchange(_RTM_GETLINK, _NLM_F_REQUEST, request)
+        if struct.unpack_from("=H", answer, 4)[0] != _RTM_NEWLINK:
+            raise OSError(errno.ENODEV, f"no link {name}")
+        return int(struct.unpack_from("=i", answer, 20)[0])
+
     def set_up(self, index: int) -> None:
         """Bring the link with this index up."""
         body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, _IFF_UP, _IFF_UP)
@@ -130,19 +138,19 @@ class Netlink:
         self._ask(_RTM_NEWNEIGH, _NLM_F_CREATE | _NLM_F_REPLACE, body, f"neighbour {address}")
 
     def _ask(self, kind: int, flags: int, body: bytes, what: str) -> None:
-        self._sequence += 1
-        length = 16 + len(body)
-        head = struct.pack(
-            "=IHHII", length, kind, _NLM_F_REQUEST | _NLM_F_ACK | flags, self._sequence, 0
-        )
-        self._socket.send(head + body)
-        answer = self._socket.recv(65536)
+        answer = self._exchange(kind, _NLM_F_REQUEST | _NLM_F_ACK | flags, body)
         answer_kind = struct.unpack_from("=H", answer, 4)[0]
         if answer_kind != _NLMSG_ERROR:
             raise OSError(errno.EPROTO, f"{what}: netlink answered with message {answer_kind}")
         code = -struct.unpack_from("=i", answer, 16)[0]
         if code:
             raise OSError(code, f"{what}: {os.strerror(code)}")
+
+    def _exchange(self, kind: int, flags: int, body: bytes) -> bytes:
+        self._sequence += 1
+        head = struct.pack("=IHHII", 16 + len(body), kind, flags, self._sequence, 0)
+        self._socket.send(head + body)
+        return self._socket.recv(65536)
 
 
 def _link_header(index: int = 0) -> bytes:

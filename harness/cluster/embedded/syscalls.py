@@ -8,6 +8,7 @@ slow to import. Each function raises OSError naming the call and its object.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 import signal
@@ -146,9 +147,11 @@ def keep_capabilities() -> None:
 def drop_bounding(kept: int) -> None:
     """Remove every capability that is not a bit of `kept` from the bounding set."""
     for number in range(_LAST_CAPABILITY + 1):
-        # EINVAL: a number that this kernel does not know; nothing to drop.
-        if not kept >> number & 1 and _libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) != 0:
-            break
+        if kept >> number & 1 or _libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) == 0:
+            continue
+        if ctypes.get_errno() == errno.EINVAL:
+            return  # the first number that this kernel does not know
+        _check(-1, f"prctl(PR_CAPBSET_DROP, {number})")
 
 
 def set_capabilities(mask: int) -> None:

@@ -1,0 +1,59 @@
+"""The images that the node knows: files of the machine and a command, by reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.cluster.embedded.status import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.cluster.embedded.api.node import Image
+
+__all__ = ["Images"]
+
+_HIDDEN = ("/dev", "/etc", "/proc", "/sys")
+"""Where the container's own files are; an image that binds there would break the container."""
+
+
+class Images:
+    """References to images; loading the same reference again replaces what it means."""
+
+    def __init__(self) -> None:
+        self._by_reference: dict[str, Image] = {}
+
+    def load(self, images: Sequence[Image]) -> None:
+        """
+        Take images, all or none.
+
+        Raises:
+            BadRequest: a source does not exist, or a target is not a usable absolute path.
+
+        """
+        for image in images:
+            for bind in image.binds:
+                if not Path(bind.source).exists():
+                    raise BadRequest(f"image {image.reference}: {bind.source} does not exist")
+                top = "/" + bind.target.strip("/").partition("/")[0]
+                if not bind.target.startswith("/") or top in {"/", *_HIDDEN} or (
+                    ".." in Path(bind.target).parts
+                ):
+                    raise BadRequest(
+                        f"image {image.reference}: cannot bind at {bind.target!r}: the target "
+                        f"must be an absolute path outside of {', '.join(_HIDDEN)}"
+                    )
+        self._by_reference |= {image.reference: image for image in images}
+
+    def get(self, reference: str) -> Image | None:
+        """The image, if it was loaded."""
+        return self._by_reference.get(reference)
+
+    def missing(self, reference: str) -> str:
+        """What to tell who asks for an image that is not there."""
+        known = ", ".join(sorted(self._by_reference)) or "none"
+        return (
+            f'image "{reference}" is not loaded, and this cluster has no registry to pull from: '
+            f"call Cluster.load_images, or use one that is loaded ({known})"
+        )
