@@ -4,4 +4,5 @@ pub mod discovery;
 pub mod identity;
 pub mod mutants;
 pub mod policy;
+pub mod telemetry;
 pub mod tls;
