@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from reference_mesh.control_plane.injector.environment import Addresses, TrustAnchors
     from reference_mesh.manifests.values import Image, Resources, Values
 
-__all__ = ["Sidecar", "sidecar"]
+__all__ = ["Sidecar", "requests_and_limits", "sidecar"]
 
 _END_ENTITY = "linkerd-identity-end-entity"
 _TOKEN = "linkerd-identity-token"  # noqa: S105 - name of a volume and of a file
@@ -54,6 +54,20 @@ def sidecar(
     )
 
 
+def requests_and_limits(resources: Resources) -> dict[str, dict[str, str]]:
+    """`resources` of a container; empty when nothing is asked for."""
+    amounts = {
+        "cpu": resources.cpu,
+        "memory": resources.memory,
+        "ephemeral-storage": resources.ephemeral_storage,
+    }
+    both = {
+        "requests": {name: amount.request for name, amount in amounts.items() if amount.request},
+        "limits": {name: amount.limit for name, amount in amounts.items() if amount.limit},
+    }
+    return {kind: chosen for kind, chosen in both.items() if chosen}
+
+
 def _proxy(values: Values, env: list[dict[str, Any]]) -> dict[str, Any]:
     proxy = values.proxy
     container: dict[str, Any] = {
@@ -80,7 +94,7 @@ def _proxy(values: Values, env: list[dict[str, Any]]) -> dict[str, Any]:
     }
     if proxy.gid >= 0:
         container["securityContext"]["runAsGroup"] = proxy.gid
-    resources = _requests_and_limits(proxy.resources)
+    resources = requests_and_limits(proxy.resources)
     if resources:
         container["resources"] = resources
     if proxy.wait_before_exit_seconds:
@@ -172,19 +186,6 @@ def _mounts(values: Values) -> list[dict[str, Any]]:
 
 def _probe(path: str, port: int, **timing: int) -> dict[str, Any]:
     return {"httpGet": {"path": path, "port": port}, **timing}
-
-
-def _requests_and_limits(resources: Resources) -> dict[str, dict[str, str]]:
-    amounts = {
-        "cpu": resources.cpu,
-        "memory": resources.memory,
-        "ephemeral-storage": resources.ephemeral_storage,
-    }
-    both = {
-        "requests": {name: amount.request for name, amount in amounts.items() if amount.request},
-        "limits": {name: amount.limit for name, amount in amounts.items() if amount.limit},
-    }
-    return {kind: chosen for kind, chosen in both.items() if chosen}
 
 
 def _reference(image: Image) -> str:
