@@ -1,0 +1,1 @@
+"""Renders run folders: HTML pages for one run and for comparisons, JUnit, ConformanceReport."""

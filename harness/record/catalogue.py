@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["Assertion", "Catalogue", "Entry", "Lane", "near", "read_catalogue"]
+__all__ = ["Assertion", "Catalogue", "Defect", "Entry", "Lane", "near", "read_catalogue"]
 
 
 class Lane(enum.StrEnum):
@@ -61,8 +61,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     mutants: list[str] = []
 
 
+class Defect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mutant of the reference mesh: its id and what is wrong with it."""
+
+    id: str
+    defect: str
+
+
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sources: dict[str, str] = {}
+    mutant: list[Defect] = []
     check: list[Entry] = []
 
 
@@ -70,15 +78,23 @@ class Catalogue:
     """
     The checks of one suite by id, in the order of the file.
 
-    sources: what the source keys of the entries stand for.
+    mutants: the planted defects of the reference mesh by id.
+
+    Raises:
+        UsageError: an id is listed twice, or a check names a mutant that is not listed.
+
     """
 
-    def __init__(self, entries: Iterable[Entry], sources: dict[str, str] | None = None) -> None:
+    def __init__(self, entries: Iterable[Entry], mutants: Iterable[Defect] = ()) -> None:
         self._entries: dict[str, Entry] = {}
-        self.sources = sources or {}
+        self.mutants = {mutant.id: mutant for mutant in mutants}
         for entry in entries:
             if entry.id in self._entries:
                 raise UsageError(f"catalogue: {entry.id} is listed twice; give one another id")
+            for mutant in entry.mutants:
+                if mutant not in self.mutants:
+                    hint = near(mutant, self.mutants)
+                    raise UsageError(f"catalogue: {entry.id} names no known mutant: {mutant}{hint}")
             self._entries[entry.id] = entry
 
     def __iter__(self) -> Iterator[Entry]:
@@ -121,7 +137,7 @@ def read_catalogue(path: Path) -> Catalogue:
         file = msgspec.convert(parsed, _File)
     except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise UsageError(f"{path}: {error}") from error
-    return Catalogue(file.check, file.sources)
+    return Catalogue(file.check, file.mutant)
 
 
 def near(name: str, known: Iterable[str]) -> str:

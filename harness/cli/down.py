@@ -1,0 +1,16 @@
+"""`meshmark down`: end a cluster that `meshmark up` started."""
+
+from __future__ import annotations
+
+import click
+
+from harness.cluster import embedded
+
+__all__ = ["command"]
+
+
+@click.command("down")
+@click.option("--name", default="meshmark", show_default=True, help="Name of the cluster.")
+def command(name: str) -> None:
+    """Stop a cluster; nothing of it stays."""
+    embedded.down(name)

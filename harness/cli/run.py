@@ -1,0 +1,155 @@
+"""`meshmark run`: a suite against a mesh, in this process, by pytest."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import click
+import pytest
+
+from harness import mesh as meshes
+from harness.cli import mutants
+from harness.errors import UsageError
+from harness.plugin.options import Options, catalogue_of, suites_folder
+from harness.record.catalogue import Catalogue, Lane, near
+from harness.record.model import Exit
+
+__all__ = ["check_selection", "command", "pytest_arguments", "run_suite"]
+
+_SUITES = ("conformance", "perf", "chaos", "mutants")
+_ENGINES = ("embedded", "kind")
+_CHECK_ID = re.compile(r"\b[A-Za-z]{2,3}-\d+\b")
+_PYTEST_CODES = {
+    pytest.ExitCode.INTERNAL_ERROR: Exit.HARNESS,
+    pytest.ExitCode.USAGE_ERROR: Exit.USAGE,
+    pytest.ExitCode.NO_TESTS_COLLECTED: Exit.USAGE,
+}
+_SECONDS_PER_TEST = 300
+"""After this long a test hangs rather than works; `--long` multiplies it."""
+
+
+@click.command("run")
+@click.argument("suite", type=click.Choice(_SUITES))
+@click.option("--mesh", default="reference", show_default=True, help="Mesh to judge.")
+@click.option(
+    "--cluster", default="embedded", show_default=True, help="embedded, kind or context:NAME."
+)
+@click.option(
+    "--proxy-binary",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Executable that takes the place of the mesh's own proxy.",
+)
+@click.option("-k", "selection", default="", metavar="EXPR", help="Checks, such as 'RT or TLS-01'.")
+@click.option("--lane", type=click.Choice([lane.value for lane in Lane]), help="Only this lane.")
+@click.option("--keep", is_flag=True, help="Leave cluster and mesh up at the end.")
+@click.option("--long", is_flag=True, help="Lengthen what is a matter of duration.")
+@click.option("--seed", default=1, show_default=True, help="Seed of all random choices.")
+@click.option("--mesh-mutant", metavar="ID", help="Install the mesh with this planted defect.")
+@click.option("--all", "every_check", is_flag=True, help="mutants: every check, every mutant.")
+@click.option(
+    "--out", default="out", show_default=True, type=click.Path(file_okay=False, path_type=Path),
+    help="Where run folders are made.",
+)  # fmt: skip
+@click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), help="Run folder.")
+def command(
+    *,
+    suite: str,
+    mesh: str,
+    cluster: str,
+    proxy_binary: Path | None,
+    selection: str,
+    lane: str | None,
+    keep: bool,
+    long: bool,
+    seed: int,
+    mesh_mutant: str | None,
+    every_check: bool,
+    out: Path,
+    run_dir: Path | None,
+) -> int:
+    """
+    Run a suite against a mesh.
+
+    Leaves a run folder and its report below out/, and out/latest pointing at it. The exit code is 0
+    when every core check passed that has a test and whose feature the mesh claims.
+    """
+    options = Options(
+        suite="conformance" if suite == "mutants" else suite,
+        mesh=mesh,
+        cluster=cluster,
+        proxy_binary=proxy_binary,
+        keep=keep,
+        long=long,
+        lane=Lane(lane) if lane else None,
+        mutant=mesh_mutant,
+        seed=seed,
+        run_dir=run_dir,
+        out=out,
+        selection=selection,
+    )
+    _check_names(options)
+    check_selection(selection, catalogue_of(options))
+    return (
+        mutants.run(options, every_check=every_check) if suite == "mutants" else run_suite(options)
+    )
+
+
+def run_suite(options: Options) -> int:
+    """Run the tests of a suite in this process and return the exit code of `meshmark`."""
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    code = pytest.main(pytest_arguments(options))
+    return int(_PYTEST_CODES.get(pytest.ExitCode(code), code) if code in _PYTEST_CODES else code)
+
+
+def pytest_arguments(options: Options) -> list[str]:
+    """What pytest is called with: our plugin, each lane in a process of its own, no files left."""
+    suites = suites_folder()
+    seconds = _SECONDS_PER_TEST * (10 if options.long else 1)
+    arguments = [
+        f"--rootdir={suites.parent}", "-c", str(suites.parent / "harness/plugin/suite.toml"),
+        "-p", "harness.plugin", "-p", "timeout", "-p", "xdist", "-p", "no:cacheprovider",
+        "-qq", "--no-header", "--no-summary", f"--timeout={seconds}",
+        f"--suite={options.suite}", f"--mesh={options.mesh}", f"--cluster={options.cluster}",
+        f"--seed={options.seed}", f"--out={options.out.absolute()}",
+    ]  # fmt: skip
+    if options.suite == "conformance" and options.lane is None:
+        arguments += ["-n", str(len(Lane)), "--dist", "loadgroup"]
+    for flag, value in (
+        ("--proxy-binary", options.proxy_binary and options.proxy_binary.absolute()),
+        ("--lane", options.lane),
+        ("--mesh-mutant", options.mutant),
+        ("--run-dir", options.run_dir and options.run_dir.absolute()),
+        ("-k", options.selection),
+    ):
+        if value:
+            arguments += [flag, str(value)]
+    arguments += ["--keep"] if options.keep else []
+    arguments += ["--long"] if options.long else []
+    return [*arguments, str(suites / options.suite)]
+
+
+def check_selection(selection: str, catalogue: Catalogue) -> None:
+    """
+    Refuse a `-k` expression that names a check which does not exist.
+
+    Raises:
+        UsageError: it does; the message names the nearest ids.
+
+    """
+    for check_id in _CHECK_ID.findall(selection):
+        _ = catalogue[check_id.upper()]
+
+
+def _check_names(options: Options) -> None:
+    if options.mesh not in meshes.NAMES:
+        known = f"; known: {', '.join(meshes.NAMES)}"
+        raise UsageError(f"no mesh {options.mesh!r}{near(options.mesh, meshes.NAMES) or known}")
+    if options.cluster not in _ENGINES and not options.cluster.startswith("context:"):
+        known = "; known: embedded, kind and context:NAME"
+        raise UsageError(
+            f"no cluster {options.cluster!r}{near(options.cluster, _ENGINES) or known}"
+        )
