@@ -117,7 +117,7 @@ def _be_process_1(config: dict[str, Any], listener: socket.socket, outer: int) -
         os.close(config["ready_fd"])
         lifelines = [outer] + ([config["lifeline_fd"]] if config["lifeline_fd"] >= 0 else [])
         status = spawner.serve(here, engine, lifelines)
-    except Exception as error:  # noqa: BLE001 - process 1 must say why before everything ends
+    except Exception as error:
         sys.stderr.write(f"meshmark: process 1 of cluster {config['name']} failed: {error}\n")
     finally:
         sys.stderr.flush()
@@ -156,7 +156,7 @@ def _run_engine(config: dict[str, Any], listener: socket.socket, control: socket
         from harness.cluster.embedded import engine  # noqa: PLC0415
 
         status = engine.run(config, listener, control)
-    except BaseException as error:  # noqa: BLE001 - reported to whoever waits for readiness
+    except BaseException as error:
         sys.excepthook(type(error), error, error.__traceback__)
         _refuse(config, f"the engine failed: {error}")
     finally:

@@ -45,13 +45,14 @@ def run_container(request: dict[str, Any], output: int, report: Any) -> None:
         syscalls.setns(f"{sandbox}/pid")
     else:
         syscalls.unshare(syscalls.CLONE_NEWPID)
+    # Before the fork, so that whoever learns the pid finds it in its own mount namespace.
+    syscalls.unshare(syscalls.CLONE_NEWNS)
     child = os.fork()
     if child:
         report({"pid": child})
         os._exit(0)
     try:
         syscalls.set_process_name("container")
-        syscalls.unshare(syscalls.CLONE_NEWNS)
         build_root(request)
         _exec(request, output)
     except OSError as error:
@@ -99,7 +100,7 @@ def _exec(request: dict[str, Any], output: int) -> None:
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     command, env = request["command"], request["env"]
     try:
-        os.execvpe(command[0], command, env)  # searches the PATH of `env`
+        os.execvpe(command[0], command, env)  # noqa: S606 - searches the PATH of `env`
     except FileNotFoundError as error:
         text = "no such file in the container, or not in its $PATH"
         raise FileNotFoundError(errno.ENOENT, text) from error

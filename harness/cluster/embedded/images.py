@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ class Images:
 
     def __init__(self) -> None:
         self._by_reference: dict[str, Image] = {}
+        self._loaded = asyncio.Event()
 
     def load(self, images: Sequence[Image]) -> None:
         """
@@ -37,18 +39,26 @@ class Images:
                 if not Path(bind.source).exists():
                     raise BadRequest(f"image {image.reference}: {bind.source} does not exist")
                 top = "/" + bind.target.strip("/").partition("/")[0]
-                if not bind.target.startswith("/") or top in {"/", *_HIDDEN} or (
-                    ".." in Path(bind.target).parts
+                if (
+                    not bind.target.startswith("/")
+                    or top in {"/", *_HIDDEN}
+                    or (".." in Path(bind.target).parts)
                 ):
                     raise BadRequest(
                         f"image {image.reference}: cannot bind at {bind.target!r}: the target "
                         f"must be an absolute path outside of {', '.join(_HIDDEN)}"
                     )
         self._by_reference |= {image.reference: image for image in images}
+        self._loaded.set()
+        self._loaded = asyncio.Event()
 
     def get(self, reference: str) -> Image | None:
         """The image, if it was loaded."""
         return self._by_reference.get(reference)
+
+    async def wait_for_load(self) -> None:
+        """Wait until images, whichever, are loaded."""
+        await self._loaded.wait()
 
     def missing(self, reference: str) -> str:
         """What to tell who asks for an image that is not there."""

@@ -48,9 +48,9 @@ def build_root(request: dict[str, Any]) -> None:
     for name in ("dev", "etc", "proc", "root", "run", "sys", "tmp", "var/tmp", "home", "opt"):
         os.makedirs(f"{root}/{name}", 0o755, exist_ok=True)
     for name in ("tmp", "var/tmp"):
-        os.chmod(f"{root}/{name}", 0o1777)
+        os.chmod(f"{root}/{name}", 0o1777)  # noqa: S103 - as every system has /tmp
     mounts = sorted(request["mounts"], key=lambda each: each["target"].count("/"))
-    _show_base(root, [each for each in mounts])
+    _show_base(root, mounts)
     _show_etc(root, request["files"])
     _make_dev(root)
     for each in mounts:

@@ -76,7 +76,7 @@ def _lay_wire(outside: Netlink, address: str) -> None:
             inside.set_up(index)
             inside.add_address(index, address)
             inside.add_route(GATEWAY, 32, index)
-            inside.add_route("0.0.0.0", 0, index, gateway=GATEWAY)
+            inside.add_route("0.0.0.0", 0, index, gateway=GATEWAY)  # noqa: S104 - a route
             inside.add_neighbour(index, GATEWAY, here_mac)
     finally:
         os.close(here)

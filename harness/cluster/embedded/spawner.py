@@ -114,7 +114,7 @@ def _become(control: socket.socket, request: dict[str, Any], descriptors: list[i
             run_container(request, descriptors[0], report)
         else:
             run_exec(request, descriptors[0], report)
-    except Exception as error:  # noqa: BLE001 - whatever it was, the engine waits for an answer
+    except Exception as error:
         report({"failed": str(error)})
     finally:
         os._exit(1)

@@ -1,0 +1,444 @@
+"""
+One container of a pod over its whole life: starts, probes, restarts, and its end.
+
+The rules are the kubelet's: the first restart is immediate, later ones wait 10 s, doubling up to
+5 minutes; a container that ran for 10 minutes starts over. Reasons and event texts are its, too,
+since people search for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import os
+import secrets
+import signal
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harness.cluster.embedded import container_spec, environment, probes
+from harness.cluster.embedded.logs import ContainerLog
+from harness.cluster.embedded.store import timestamp
+from harness.errors import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.cluster.embedded.environment import Sources
+    from harness.cluster.embedded.events import Events
+    from harness.cluster.embedded.images import Images
+    from harness.cluster.embedded.processes import Process, ProcessStarter
+    from harness.cluster.embedded.store import Obj
+    from harness.cluster.embedded.volumes import PodVolumes
+
+__all__ = ["ContainerRunner", "PodContext", "Role"]
+
+_FIRST_BACK_OFF_S = 10.0
+_LONGEST_BACK_OFF_S = 300.0
+_FORGIVEN_AFTER_S = 600.0
+_RETRY_S = 1.0
+"""Between looks for a missing config map or secret; the change itself is not waited for."""
+_EXEC_OUTPUT_BYTES = 10 << 10
+
+
+class Role(Enum):
+    """What a container is to its pod."""
+
+    INIT = "init"
+    SIDECAR = "sidecar"
+    MAIN = "main"
+
+
+class PodContext(Protocol):
+    """What a container needs of its pod's worker."""
+
+    pod: Obj
+    images: Images
+    starter: ProcessStarter
+    events: Events
+    volumes: PodVolumes
+    sources: Sources
+
+    @property
+    def address(self) -> str:
+        """The pod's address."""
+
+    @property
+    def sandbox(self) -> Process:
+        """The process that holds the pod's namespaces."""
+
+    def changed(self) -> None:
+        """Have the pod's status written again."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """One start of the container, from then on."""
+
+    process: Process
+    log: ContainerLog
+    request: dict[str, Any]
+    identity: str
+    mount_namespace: int
+    started_at: str = field(default_factory=timestamp)
+
+
+class ContainerRunner:
+    """Runs one container. What is public here is read by the pod's status."""
+
+    def __init__(self, context: PodContext, spec: Obj, role: Role) -> None:
+        self.spec = spec
+        self.role = role
+        self.name: str = spec["name"]
+        self.state: dict[str, Any] = {"waiting": {"reason": "PodInitializing"}}
+        if role is not Role.MAIN or not context.pod["spec"].get("initContainers"):
+            self.state = {"waiting": {"reason": "ContainerCreating"}}
+        self.last_state: dict[str, Any] = {}
+        self.restarts = 0
+        self.ready = False
+        self.started = False
+        self.exit_code: int | None = None
+        """Of the last run, when it ended."""
+        self.log: ContainerLog | None = None
+        self.previous_log: ContainerLog | None = None
+        self.up = asyncio.Event()
+        """Set while the container is started, its startup probe included."""
+        self.identity = ""
+        self._context = context
+        self._current: _Run | None = None
+        self._stopping = asyncio.Event()
+        self._runs = 0
+        self._back_off_s = 0.0
+
+    @property
+    def done(self) -> bool:
+        """Ended for good."""
+        return "terminated" in self.state and not self._restarts()
+
+    @property
+    def mount_namespace(self) -> int:
+        """Inode of the mount namespace of the run that is on; 0 when none is."""
+        return self._current.mount_namespace if self._current else 0
+
+    async def run(self) -> None:
+        """Run the container until it has ended for good or `stop` was called."""
+        self._stopping.clear()
+        while not self._stopping.is_set():
+            run = await self._start()
+            if run is None:
+                return
+            ran_s = await self._attend(run)
+            if self._stopping.is_set() or not self._restarts():
+                return
+            if ran_s >= _FORGIVEN_AFTER_S:
+                self._back_off_s = 0.0
+            await self._back_off()
+
+    async def stop(self, grace_s: float, why: str = "") -> None:
+        """End the container: preStop hook, SIGTERM, and SIGKILL after `grace_s` seconds."""
+        self._stopping.set()
+        if self._current is not None:
+            await self._end(self._current, grace_s, why or f"Stopping container {self.name}")
+
+    def kill(self) -> None:
+        """End it at once; what follows is as if it had died by itself."""
+        if self._current is not None:
+            self._current.process.kill()
+
+    # Starting
+
+    async def _start(self) -> _Run | None:
+        """Start, trying again until it is possible; None when told to stop meanwhile."""
+        while not self._stopping.is_set():
+            image = self._context.images.get(self.spec["image"])
+            if image is None:
+                await self._wait_for_image()
+                continue
+            self._event("Pulled", f'Container image "{image.reference}" already present on machine')
+            try:
+                env = environment.environment(
+                    self._context.pod, self.spec, self._context.sources, image.env
+                )
+                request = container_spec.request(
+                    self._context.pod, self.spec, image, env, self._context.volumes
+                )
+                return await self._launch(request)
+            except ClusterError as error:
+                missing = isinstance(error, environment.ConfigMissing)
+                self._wait(
+                    "CreateContainerConfigError" if missing else "CreateContainerError", str(error)
+                )
+                self._event("Failed", f"Error: {error}", warning=True)
+                await self._stopped_within(_RETRY_S if missing else _FIRST_BACK_OFF_S)
+        return None
+
+    async def _wait_for_image(self) -> None:
+        images, reference = self._context.images, self.spec["image"]
+        why = images.missing(reference)
+        loaded = asyncio.ensure_future(images.wait_for_load())
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        try:
+            self._wait("ErrImagePull", why)
+            self._event("Failed", f'Failed to pull image "{reference}": {why}', warning=True)
+            await asyncio.wait(
+                {loaded, stopped}, timeout=_RETRY_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not loaded.done() and not stopped.done():
+                self._wait("ImagePullBackOff", why)
+                self._event("BackOff", f'Back-off pulling image "{reference}"', normal=True)
+                await asyncio.wait({loaded, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            loaded.cancel()
+            stopped.cancel()
+
+    async def _launch(self, request: dict[str, Any]) -> _Run:
+        log = ContainerLog()
+        output = log.pipe()
+        request = {**request, "sandbox": self._context.sandbox.pid}
+        try:
+            process = await self._context.starter.container(request, output)
+        finally:
+            os.close(output)
+        run = _Run(process, log, request, secrets.token_hex(32), _mount_namespace(process.pid))
+        self._current = run
+        if self._runs:
+            self.restarts += 1
+            self.last_state = self.state if "terminated" in self.state else self.last_state
+        self._runs += 1
+        self.previous_log, self.log = self.log, log
+        self.identity = f"meshmark://{run.identity}"
+        self._event("Created", f"Created container: {self.name}")
+        self._event("Started", f"Started container {self.name}")
+        self.state = {"running": {"startedAt": run.started_at}}
+        self._context.changed()
+        return run
+
+    # Running
+
+    async def _attend(self, run: _Run) -> float:
+        """Probe until the container ends; how long it ran, in seconds."""
+        began_s = asyncio.get_running_loop().time()
+        watching = asyncio.ensure_future(self._watch(run))
+        try:
+            await asyncio.shield(run.process.ended)
+        finally:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+        _kill_namespace(run.mount_namespace, shared=bool(run.request["share_pids"]))
+        self._current = None
+        self.up.clear()
+        self.ready = self.started = False
+        self.exit_code = run.process.ended.result()
+        self.state = {"terminated": _ended(run, self.exit_code)}
+        if run.process.failed:
+            self._event("Failed", f"Error: {run.process.failed}", warning=True)
+        self._context.changed()
+        return asyncio.get_running_loop().time() - began_s
+
+    async def _watch(self, run: _Run) -> None:
+        """Post-start hook and startup probe, then readiness and liveness for good."""
+        hook = (self.spec.get("lifecycle") or {}).get("postStart")
+        if hook is not None and not await self._post_start(run, hook):
+            return
+        startup = self.spec.get("startupProbe")
+        if startup is not None:
+            await self._probe(run, "Startup", startup, self._on_startup)
+        else:
+            self._on_startup(True, "")
+        async with asyncio.TaskGroup() as group:
+            readiness, liveness = self.spec.get("readinessProbe"), self.spec.get("livenessProbe")
+            if readiness is not None:
+                group.create_task(self._probe(run, "Readiness", readiness, self._on_readiness))
+            if liveness is not None:
+                group.create_task(self._probe(run, "Liveness", liveness, _ignore))
+
+    async def _probe(self, run: _Run, kind: str, probe: Obj, react: Any) -> None:
+        failing = asyncio.Event()
+
+        def tell(succeeded: bool, why: str) -> None:
+            if not succeeded:
+                self._event("Unhealthy", f"{kind} probe failed: {why}", warning=True)
+                failing.set()
+            react(succeeded, why)
+
+        async def attempt() -> None:
+            await probes.check_handler(
+                probe,
+                self.spec,
+                self._context.address,
+                lambda command: self._exec(run, command),
+                float(probe.get("timeoutSeconds") or 1),
+            )
+
+        watching = asyncio.ensure_future(probes.watch(probe, attempt, tell, once=kind == "Startup"))
+        try:
+            if kind == "Readiness":
+                await watching
+                return
+            failed = asyncio.ensure_future(failing.wait())
+            await asyncio.wait({watching, failed}, return_when=asyncio.FIRST_COMPLETED)
+            failed.cancel()
+            if failing.is_set():
+                grace_s = probe.get("terminationGracePeriodSeconds")
+                what = f"Container {self.name} failed {kind.lower()} probe, will be restarted"
+                await self._end(run, self._grace_s() if grace_s is None else grace_s, what)
+        finally:
+            watching.cancel()
+
+    def _on_startup(self, succeeded: bool, _: str) -> None:
+        if succeeded:
+            self.started = True
+            self.ready = self.spec.get("readinessProbe") is None
+            self.up.set()
+            self._context.changed()
+
+    def _on_readiness(self, succeeded: bool, _: str) -> None:
+        if self.ready is not succeeded:
+            self.ready = succeeded
+            self._context.changed()
+
+    async def _post_start(self, run: _Run, hook: Obj) -> bool:
+        try:
+            await self._hook(run, hook, self._grace_s())
+        except ClusterError as error:
+            self._event("FailedPostStartHook", f"PostStartHook failed: {error}", warning=True)
+            await self._end(run, self._grace_s(), "FailedPostStartHook")
+            return False
+        return True
+
+    # Ending
+
+    async def _end(self, run: _Run, grace_s: float, why: str) -> None:
+        loop = asyncio.get_running_loop()
+        if not run.process.running:
+            return
+        self._event("Killing", why)
+        deadline_s = loop.time() + grace_s
+        hook = (self.spec.get("lifecycle") or {}).get("preStop")
+        if hook is not None and grace_s > 0:
+            ended = run.process.ended
+            attempt = asyncio.ensure_future(self._hook(run, hook, grace_s))
+            await asyncio.wait({attempt, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not attempt.done():
+                attempt.cancel()
+            elif attempt.exception() is not None:
+                failure = f"PreStopHook failed: {attempt.exception()}"
+                self._event("FailedPreStopHook", failure, warning=True)
+        run.process.send(signal.SIGTERM)
+        left_s = max(0.0, deadline_s - loop.time())
+        await asyncio.wait({run.process.ended}, timeout=left_s)
+        run.process.kill()
+        await asyncio.shield(run.process.ended)
+
+    async def _hook(self, run: _Run, hook: Obj, limit_s: float) -> None:
+        if "sleep" in hook:
+            await asyncio.sleep(min(float(hook["sleep"]["seconds"]), limit_s))
+            return
+        await probes.check_handler(
+            hook,
+            self.spec,
+            self._context.address,
+            lambda command: self._exec(run, command),
+            limit_s,
+        )
+
+    async def _back_off(self) -> None:
+        """Wait before the next start; not at all before the first restart."""
+        if self._back_off_s:
+            pod = self._context.pod["metadata"]
+            name = f"{pod['name']}_{pod['namespace']}({pod['uid']})"
+            self.last_state = self.state
+            why = f"back-off {self._back_off_s:g}s restarting failed container={self.name}"
+            self._wait("CrashLoopBackOff", f"{why} pod={name}")
+            self._event(
+                "BackOff",
+                f"Back-off restarting failed container {self.name} in pod {name}",
+                warning=True,
+            )
+            await self._stopped_within(self._back_off_s)
+        doubled_s = self._back_off_s * 2 or _FIRST_BACK_OFF_S
+        self._back_off_s = min(doubled_s, _LONGEST_BACK_OFF_S)
+
+    async def _exec(self, run: _Run, command: Sequence[str]) -> tuple[int, str]:
+        log = ContainerLog()
+        output = log.pipe()
+        request = container_spec.exec_request(run.request, run.process.pid, list(command))
+        try:
+            process = await self._context.starter.exec(request, output)
+        finally:
+            os.close(output)
+        try:
+            code = await asyncio.shield(process.ended)
+        finally:
+            process.kill()
+        return code, process.failed or log.tail(50, _EXEC_OUTPUT_BYTES)
+
+    def _restarts(self) -> bool:
+        policy = self._context.pod["spec"].get("restartPolicy", "Always")
+        if self.role is Role.SIDECAR:
+            return True
+        if policy == "Always" and self.role is Role.MAIN:
+            return True
+        return policy != "Never" and self.exit_code != 0
+
+    def _grace_s(self) -> float:
+        grace_s = self._context.pod["spec"].get("terminationGracePeriodSeconds")
+        return 30.0 if grace_s is None else float(grace_s)
+
+    def _wait(self, reason: str, message: str) -> None:
+        self.state = {"waiting": {"reason": reason, "message": message}}
+        self._context.changed()
+
+    async def _stopped_within(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    def _event(
+        self, reason: str, message: str, *, warning: bool = False, normal: bool = False
+    ) -> None:
+        group = "containers" if self.role is Role.MAIN else "initContainers"
+        record = self._context.events.warning if warning else self._context.events.normal
+        record(self._context.pod, reason, message, f"spec.{group}{{{self.name}}}")
+
+
+def _ignore(_: bool, __: str) -> None:
+    pass
+
+
+def _ended(run: _Run, code: int) -> dict[str, Any]:
+    reason = "StartError" if run.process.failed else "Completed" if code == 0 else "Error"
+    ended: dict[str, Any] = {
+        "exitCode": code,
+        "reason": reason,
+        "startedAt": run.started_at,
+        "finishedAt": timestamp(dt.datetime.now(dt.UTC)),
+        "containerID": f"meshmark://{run.identity}",
+    }
+    if run.process.failed:
+        ended["message"] = run.process.failed
+    return ended
+
+
+def _mount_namespace(pid: int) -> int:
+    try:
+        return os.stat(f"/proc/{pid}/ns/mnt").st_ino
+    except OSError:
+        return 0
+
+
+def _kill_namespace(inode: int, *, shared: bool) -> None:
+    """
+    End what a container left behind in a pid namespace that it shares.
+
+    With a pid namespace of its own, the kernel did that when the first process ended.
+    """
+    if not shared or inode in {0, _mount_namespace(os.getpid())}:
+        return
+    for name in os.listdir("/proc"):
+        if name.isdigit() and _mount_namespace(int(name)) == inode:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(name), signal.SIGKILL)
