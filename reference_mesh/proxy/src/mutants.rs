@@ -24,6 +24,48 @@ pub enum Mutant {
     CountersDrop,
     /// Connections without mesh TLS are labelled as if they had it.
     WrongTlsLabel,
+    /// Peers' proxies are dialled without TLS.
+    PlaintextBetweenProxies,
+    /// A failed TLS handshake falls back to plain text.
+    PlaintextFallback,
+    /// `l5d-client-id` from outside is believed.
+    ClientIdKept,
+    /// A denied request is sent to the application all the same.
+    DeniedReachesBackend,
+    /// Headers of one connection are passed on to the next.
+    HopByHopKept,
+    /// Trailers are lost.
+    TrailersDropped,
+    /// A response to HEAD is framed as if it had content.
+    HeadWithBody,
+    /// The end of one direction ends both.
+    HalfCloseLost,
+    /// Bodies end after the first MiB.
+    BodyTruncated,
+    /// Of the endpoints, the first is always picked.
+    BalancerPicksFirst,
+    /// Slow endpoints look as good as fast ones.
+    EwmaIgnoresLatency,
+    /// Each request gets a new connection to the application.
+    NoConnectionReuse,
+    /// SIGTERM ends the process at once.
+    NoDrain,
+    /// HTTP/1 between proxies is carried as HTTP/1.
+    AlpnDowngrade,
+    /// Requests to upgrade lose what asks for it.
+    UpgradeBroken,
+    /// HTTP/1.0 clients get chunks.
+    ChunkedToHttp10,
+    /// Opaque connections are not authorized.
+    OpaqueNotEnforced,
+    /// Opaque ports are looked at for HTTP all the same.
+    ServerFirstStalls,
+    /// The transport header names the port after the right one.
+    RouteByWrongPort,
+    /// Each request logs an ERROR line.
+    LogsError,
+    /// Traffic is accepted before there is a certificate.
+    LeaksWhileRestarting,
 }
 
 // === impl Mutant ===
@@ -42,6 +84,27 @@ impl Mutant {
             Self::SuffixMatchTooWide => "suffix-match-too-wide",
             Self::CountersDrop => "counters-drop",
             Self::WrongTlsLabel => "wrong-tls-label",
+            Self::PlaintextBetweenProxies => "plaintext-between-proxies",
+            Self::PlaintextFallback => "plaintext-fallback",
+            Self::ClientIdKept => "client-id-kept",
+            Self::DeniedReachesBackend => "denied-reaches-backend",
+            Self::HopByHopKept => "hop-by-hop-kept",
+            Self::TrailersDropped => "trailers-dropped",
+            Self::HeadWithBody => "head-with-body",
+            Self::HalfCloseLost => "half-close-lost",
+            Self::BodyTruncated => "body-truncated",
+            Self::BalancerPicksFirst => "balancer-picks-first",
+            Self::EwmaIgnoresLatency => "ewma-ignores-latency",
+            Self::NoConnectionReuse => "no-connection-reuse",
+            Self::NoDrain => "no-drain",
+            Self::AlpnDowngrade => "alpn-downgrade",
+            Self::UpgradeBroken => "upgrade-broken",
+            Self::ChunkedToHttp10 => "chunked-to-http10",
+            Self::OpaqueNotEnforced => "opaque-not-enforced",
+            Self::ServerFirstStalls => "server-first-stalls",
+            Self::RouteByWrongPort => "route-by-wrong-port",
+            Self::LogsError => "logs-error",
+            Self::LeaksWhileRestarting => "leaks-while-restarting",
         }
     }
 }

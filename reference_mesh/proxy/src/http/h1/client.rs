@@ -1,0 +1,244 @@
+//! The client role: one request on a connection, which then goes back to its pool.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use ::http::{Method, Request, Response, StatusCode, Version};
+use thiserror::Error;
+
+use super::conn::{Conn, Shared};
+use super::decode::{Chunk, Decoder};
+use super::encode::{self, Encoder};
+use super::head::{ResponseFraming, ResponseHead, parse_response};
+use super::incoming::Incoming;
+use crate::http::body::{Body, BodyError};
+use crate::http::task::Owned;
+use crate::http::{Interim, Tunnel};
+use crate::transport::Io;
+
+/// Takes a connection back that can carry another request.
+pub type OnIdle = Box<dyn FnOnce(Client)>;
+
+/// A connection that carries no request.
+#[derive(Debug)]
+pub struct Client(Shared);
+
+/// Why there is no response.
+#[derive(Debug, Error)]
+pub enum SendError {
+    /// The connection failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It ended before a response.
+    #[error("connection closed before a response")]
+    Closed,
+    /// What came is not a response.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// The request's own body broke off.
+    #[error("request body: {0}")]
+    Request(BodyError),
+}
+
+/// What is owed at the end of a response: the connection goes back, if both messages are whole.
+pub(super) struct Lease {
+    keep_alive: bool,
+    upload: Option<Owned>,
+    on_idle: OnIdle,
+}
+
+// === impl Client ===
+
+impl Client {
+    /// A client on a fresh connection.
+    #[must_use]
+    pub fn new(io: Io) -> Self {
+        Self(Rc::new(RefCell::new(Conn::new(io))))
+    }
+
+    /// Whether the server still holds the connection open and has sent nothing unasked.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut conn = self.0.borrow_mut();
+        conn.read.is_empty() && conn.poll_read_idle(&mut cx).is_pending()
+    }
+
+    /// Sends `request` and returns the response once its head is there. `on_idle` gets the
+    /// connection back after the response's body, if it can be used again.
+    ///
+    /// # Errors
+    /// [`SendError`]; the connection is then closed.
+    pub async fn send(
+        self,
+        request: Request<Body>,
+        interim: &Interim,
+        on_idle: OnIdle,
+    ) -> Result<(Response<Body>, Option<Tunnel>), SendError> {
+        let conn = self.0;
+        let method = request.method().clone();
+        let version = request.version();
+        let upload = start(&conn, request).await?;
+        let head = loop {
+            let head = response_head(&conn, &method).await?;
+            let status = head.response.status();
+            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                break head;
+            }
+            // A 100 was answered here already, when the body was first wanted.
+            if status != StatusCode::CONTINUE {
+                interim.send(head.response);
+            }
+        };
+        let ResponseHead { mut response, framing, keep_alive } = head;
+        if is_tunnel(&method, response.status()) {
+            *response.version_mut() = version;
+            drop(upload);
+            let io = conn.replace(Conn::new(Io::closed())).into_io();
+            let tunnel = Tunnel { io, guard: None };
+            return Ok((response.map(|()| Body::Empty), Some(tunnel)));
+        }
+        let lease = Lease { keep_alive, upload, on_idle };
+        conn.borrow_mut().decoder = match framing {
+            ResponseFraming::Length(0) => {
+                lease.give_back(&conn);
+                return Ok((response.map(|()| Body::Empty), None));
+            }
+            ResponseFraming::Length(len) => Decoder::Length(len),
+            ResponseFraming::Chunked => Decoder::Chunked(Chunk::Size),
+            ResponseFraming::UntilClose => Decoder::UntilClose,
+        };
+        Ok((response.map(|()| Body::H1(Incoming::of_response(&conn, lease))), None))
+    }
+}
+
+// === impl Lease ===
+
+impl Lease {
+    pub(super) fn give_back(self, conn: &Shared) {
+        drop(self.upload);
+        let reusable = {
+            let mut conn = conn.borrow_mut();
+            conn.release();
+            self.keep_alive && conn.sent && conn.read.is_empty() && conn.decoder.is_done()
+        };
+        if reusable {
+            // The body that gave it back keeps a reference, but the decoder is done: it never
+            // touches the socket again.
+            let fresh = conn.replace(Conn::new(Io::closed()));
+            (self.on_idle)(Client(Rc::new(RefCell::new(fresh))));
+        }
+    }
+}
+
+/// Writes the head and as much of the body as is there; the rest is written by a task.
+async fn start(conn: &Shared, request: Request<Body>) -> Result<Option<Owned>, SendError> {
+    let encoder = {
+        let mut conn = conn.borrow_mut();
+        conn.sent = false;
+        encode::request(&request, conn.out.head())
+    };
+    let mut upload = Upload { conn: Rc::clone(conn), body: request.into_body(), encoder };
+    let started = std::future::poll_fn(|cx| Poll::Ready(upload.poll(cx))).await;
+    match started {
+        Poll::Ready(()) => Ok(None),
+        Poll::Pending => {
+            Ok(Some(Owned::spawn(async move { std::future::poll_fn(|cx| upload.poll(cx)).await })))
+        }
+    }
+}
+
+/// A request on its way out.
+struct Upload {
+    conn: Shared,
+    body: Body,
+    encoder: Encoder,
+}
+
+impl Upload {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let result = ready!(self.poll_write(cx));
+        let mut conn = self.conn.borrow_mut();
+        match result {
+            Ok(()) => conn.sent = true,
+            Err(error) => conn.send_error = Some(error),
+        }
+        if let Some(reader) = conn.reader.take() {
+            reader.wake();
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        loop {
+            if !self.conn.borrow().out.has_room() {
+                ready!(self.conn.borrow_mut().poll_flush(cx))?;
+            }
+            let Poll::Ready(frame) = self.body.poll_frame(cx) else {
+                ready!(self.conn.borrow_mut().poll_flush(cx))?;
+                return Poll::Pending;
+            };
+            let mut conn = self.conn.borrow_mut();
+            match frame {
+                Some(frame) => self.encoder.frame(frame?, &mut conn.out)?,
+                None => {
+                    self.encoder.finish(&mut conn.out)?;
+                    // Should the flush not end now, the next poll finds the body ended again.
+                    self.encoder = Encoder::None;
+                    ready!(conn.poll_flush(cx))?;
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+/// Waits for a head, whatever becomes of the request's body meanwhile: a server may answer and
+/// close without reading it.
+async fn response_head(conn: &Shared, method: &Method) -> Result<ResponseHead, SendError> {
+    std::future::poll_fn(|cx| {
+        loop {
+            let mut conn = conn.borrow_mut();
+            if !conn.read.is_empty() {
+                match parse_response(&mut conn.read, method) {
+                    Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                    Ok(None) => {}
+                    Err(reason) => return Poll::Ready(Err(SendError::Malformed(reason))),
+                }
+            }
+            let read = conn.poll_read_idle(cx);
+            let failed = match read {
+                Poll::Ready(Ok(0)) => SendError::Closed,
+                Poll::Ready(Ok(_)) => continue,
+                Poll::Ready(Err(error)) => error.into(),
+                Poll::Pending => {
+                    conn.reader = Some(cx.waker().clone());
+                    match conn.send_error.take() {
+                        Some(error @ BodyError::Io(_)) => {
+                            // The server does not read on; it may still answer.
+                            conn.send_error = Some(error);
+                            return Poll::Pending;
+                        }
+                        Some(error) => SendError::Request(error),
+                        None => return Poll::Pending,
+                    }
+                }
+            };
+            return Poll::Ready(Err(failed));
+        }
+    })
+    .await
+}
+
+fn is_tunnel(method: &Method, status: StatusCode) -> bool {
+    status == StatusCode::SWITCHING_PROTOCOLS
+        || (*method == Method::CONNECT && status.is_success())
+}
+
+/// Requests of HTTP/1.0 are sent as they came; all others as HTTP/1.1.
+#[must_use]
+pub fn version_on_wire(version: Version) -> Version {
+    if version == Version::HTTP_10 { version } else { Version::HTTP_11 }
+}

@@ -1,0 +1,157 @@
+//! The client role: a connection that any number of requests share.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use ::http::{Request, Response};
+use bytes::Bytes;
+use h2::client::{Connection, SendRequest};
+use h2::{Ping, PingPong, Reason};
+use thiserror::Error;
+
+use super::send::Sending;
+use super::{Incoming, MAX_HEADER_LIST_BYTES, MAX_SEND_BUFFER_BYTES, Settings};
+use crate::http::Interim;
+use crate::http::body::Body;
+use crate::http::task::{self, Owned};
+use crate::transport::Io;
+
+/// Pause between the pings of a connection that carries requests.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long a ping may stay unanswered.
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A connection; clones share it.
+#[derive(Clone)]
+pub struct Client {
+    send: SendRequest<Bytes>,
+    closed: Rc<Cell<bool>>,
+}
+
+/// Why there is no response.
+#[derive(Debug, Error)]
+pub enum SendError {
+    /// The connection takes no more requests; this one was not sent.
+    #[error("connection closed")]
+    Unsent(Box<Request<Body>>),
+    /// The peer reset the stream.
+    #[error("stream reset: {0}")]
+    Reset(Reason),
+    /// The connection failed.
+    #[error("{0}")]
+    Connection(h2::Error),
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Begins a connection on `io`. It is driven by a task, and ends when no request and no clone
+    /// is left, or the peer does not answer a ping.
+    ///
+    /// # Errors
+    /// When the preface cannot be written.
+    pub async fn handshake(io: Io, settings: Settings) -> Result<Self, io::Error> {
+        let (send, connection) = h2::client::Builder::new()
+            .initial_window_size(settings.stream_window)
+            .initial_connection_window_size(settings.connection_window)
+            .max_header_list_size(MAX_HEADER_LIST_BYTES)
+            .max_send_buffer_size(MAX_SEND_BUFFER_BYTES)
+            .enable_push(false)
+            .handshake::<_, Bytes>(io)
+            .await
+            .map_err(io::Error::other)?;
+        let closed = Rc::new(Cell::new(false));
+        task::background(drive(connection, Rc::clone(&closed)));
+        Ok(Self { send, closed })
+    }
+
+    /// Whether the connection has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Sends `request` and returns the response once its head is there.
+    ///
+    /// # Errors
+    /// [`SendError`]
+    pub async fn send(
+        &self,
+        request: Request<Body>,
+        interim: &Interim,
+    ) -> Result<Response<Body>, SendError> {
+        let mut send = self.send.clone();
+        if std::future::poll_fn(|cx| send.poll_ready(cx)).await.is_err() {
+            self.closed.set(true);
+            return Err(SendError::Unsent(Box::new(request)));
+        }
+        let (head, body) = request.into_parts();
+        let ends = body.is_end();
+        let (mut response, stream) = send.send_request(Request::from_parts(head, ()), ends)?;
+        let mut upload = None;
+        if !ends {
+            let mut sending = Sending::new(body, stream);
+            let started =
+                std::future::poll_fn(|cx| Poll::Ready(sending.poll(cx, &mut |_| {}))).await;
+            if started.is_pending() {
+                upload = Some(Owned::spawn(async move {
+                    // A failure has reset the stream, and so reaches whoever waits for the response.
+                    let _ = std::future::poll_fn(|cx| sending.poll(cx, &mut |_| {})).await;
+                }));
+            }
+        }
+        let response = std::future::poll_fn(|cx| {
+            while let Poll::Ready(Some(Ok(informational))) = response.poll_informational(cx) {
+                interim.send(informational);
+            }
+            std::pin::Pin::new(&mut response).poll(cx)
+        })
+        .await?;
+        Ok(response.map(|recv| {
+            if recv.is_end_stream() {
+                Body::Empty
+            } else {
+                Body::H2(Incoming::new(recv, upload))
+            }
+        }))
+    }
+}
+
+// === impl SendError ===
+
+impl From<h2::Error> for SendError {
+    fn from(error: h2::Error) -> Self {
+        match error.reason() {
+            Some(reason) if error.is_reset() => Self::Reset(reason),
+            _ => Self::Connection(error),
+        }
+    }
+}
+
+async fn drive(mut connection: Connection<Io, Bytes>, closed: Rc<Cell<bool>>) {
+    let pings = connection.ping_pong();
+    tokio::select! {
+        result = connection => if let Err(error) = result {
+            tracing::debug!(%error, "HTTP/2 connection ended");
+        },
+        () = keep_alive(pings) => tracing::debug!("HTTP/2 peer does not answer pings"),
+    }
+    closed.set(true);
+}
+
+/// Returns when a ping stays unanswered.
+async fn keep_alive(pings: Option<PingPong>) {
+    let Some(mut pings) = pings else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::time::sleep(PING_INTERVAL).await;
+        if tokio::time::timeout(PING_TIMEOUT, pings.ping(Ping::opaque())).await.is_err() {
+            return;
+        }
+    }
+}

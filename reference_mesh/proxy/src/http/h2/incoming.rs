@@ -1,0 +1,65 @@
+//! A body that is read from an HTTP/2 stream.
+
+use std::fmt;
+use std::task::{Context, Poll, ready};
+
+use h2::{Reason, RecvStream};
+
+use crate::http::body::{BodyError, Frame};
+use crate::http::task::Owned;
+
+/// Reads the body; in the client role it also keeps the request's upload going.
+pub struct Incoming {
+    recv: RecvStream,
+    data_ended: bool,
+    upload: Option<Owned>,
+}
+
+// === impl Incoming ===
+
+impl Incoming {
+    pub(super) fn new(recv: RecvStream, upload: Option<Owned>) -> Self {
+        Self { recv, data_ended: false, upload }
+    }
+
+    pub(in crate::http) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame, BodyError>>> {
+        while !self.data_ended {
+            match ready!(self.recv.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // What is handed on counts as read: the next hop's window limits the rest.
+                    if let Err(error) = self.recv.flow_control().release_capacity(data.len()) {
+                        return Poll::Ready(Some(Err(error.into())));
+                    }
+                    if !data.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::Data(data))));
+                    }
+                }
+                // The peer has sent all that it wants to, and wants no more of the request.
+                Some(Err(error)) if error.reason() == Some(Reason::NO_ERROR) => {
+                    return Poll::Ready(None);
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                None => self.data_ended = true,
+            }
+        }
+        match ready!(self.recv.poll_trailers(cx)) {
+            Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::Trailers(trailers)))),
+            Ok(None) => Poll::Ready(None),
+            Err(error) if error.reason() == Some(Reason::NO_ERROR) => Poll::Ready(None),
+            Err(error) => Poll::Ready(Some(Err(error.into()))),
+        }
+    }
+
+    pub(in crate::http) fn is_end(&self) -> bool {
+        self.recv.is_end_stream()
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming").field("uploading", &self.upload.is_some()).finish()
+    }
+}

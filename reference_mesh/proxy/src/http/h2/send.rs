@@ -1,0 +1,89 @@
+//! Writing a body to a stream.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::SendStream;
+
+use crate::http::body::{Body, BodyError, Frame};
+use crate::mutants::{self, Mutant};
+
+/// A body on its way out.
+pub(super) struct Sending {
+    body: Body,
+    stream: SendStream<Bytes>,
+    sent: u64,
+}
+
+// === impl Sending ===
+
+impl Sending {
+    pub(super) fn new(body: Body, stream: SendStream<Bytes>) -> Self {
+        Self { body, stream, sent: 0 }
+    }
+
+    /// Writes the body to its end; the stream is reset when the body breaks off.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        on_frame: &mut impl FnMut(&Frame),
+    ) -> Poll<Result<(), BodyError>> {
+        let result = ready!(self.poll_frames(cx, on_frame));
+        if let Err(error) = &result {
+            self.stream.send_reset(error.reset_reason());
+        }
+        Poll::Ready(result)
+    }
+
+    fn poll_frames(
+        &mut self,
+        cx: &mut Context<'_>,
+        on_frame: &mut impl FnMut(&Frame),
+    ) -> Poll<Result<(), BodyError>> {
+        loop {
+            ready!(self.poll_capacity(cx))?;
+            if let Poll::Ready(reason) = self.stream.poll_reset(cx) {
+                return Poll::Ready(Err(reason.map_or_else(Into::into, BodyError::Reset)));
+            }
+            let Some(frame) = ready!(self.body.poll_frame(cx)) else {
+                self.stream.send_data(Bytes::new(), true)?;
+                return Poll::Ready(Ok(()));
+            };
+            let frame = frame?;
+            on_frame(&frame);
+            match frame {
+                Frame::Data(data) => {
+                    self.sent += data.len() as u64;
+                    let cut = mutants::active(Mutant::BodyTruncated) && self.sent > 1 << 20;
+                    let ends = cut || self.body.is_end();
+                    self.stream.send_data(data, ends)?;
+                    if ends {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Frame::Trailers(trailers) => {
+                    if mutants::active(Mutant::TrailersDropped) {
+                        self.stream.send_data(Bytes::new(), true)?;
+                    } else {
+                        self.stream.send_trailers(trailers)?;
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+
+    /// Waits until the peer takes more. One byte is asked for: a piece of a body is then buffered
+    /// whole, and the next one waits.
+    fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        self.stream.reserve_capacity(1);
+        while self.stream.capacity() == 0 {
+            match ready!(self.stream.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(error.into())),
+                None => return Poll::Ready(Err(BodyError::Incomplete)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

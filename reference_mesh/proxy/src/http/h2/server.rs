@@ -1,0 +1,144 @@
+//! The server role: streams of one connection, each in a task of the connection.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use ::http::header::CONTENT_LENGTH;
+use ::http::{HeaderMap, Request, Response, Version};
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use tokio::task::JoinSet;
+
+use super::send::Sending;
+use super::{Incoming, MAX_HEADER_LIST_BYTES, MAX_SEND_BUFFER_BYTES, Settings};
+use crate::drain;
+use crate::http::body::{Body, Frame, Length};
+use crate::http::{Interim, Observer, Reply, Service, headers};
+use crate::transport::Io;
+
+/// Serves the streams that come on `io` until the client closes or the proxy has drained.
+///
+/// # Errors
+/// When the connection breaks or the client breaks the protocol.
+pub async fn serve<S: Service + 'static>(
+    io: Io,
+    service: Rc<S>,
+    settings: Settings,
+    drain: &mut drain::Watch,
+) -> Result<(), h2::Error> {
+    let mut builder = h2::server::Builder::new();
+    builder
+        .initial_window_size(settings.stream_window)
+        .initial_connection_window_size(settings.connection_window)
+        .max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .max_send_buffer_size(MAX_SEND_BUFFER_BYTES);
+    if let Some(max_streams) = settings.max_streams {
+        builder.max_concurrent_streams(max_streams);
+    }
+    let mut connection = builder.handshake::<_, Bytes>(io).await?;
+    let mut streams = JoinSet::new();
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            accepted = connection.accept() => match accepted {
+                Some(Ok((request, respond))) => {
+                    let service = Rc::clone(&service);
+                    streams.spawn_local(async move { stream(request, respond, &*service).await });
+                }
+                Some(Err(error)) => return Err(error),
+                None => return Ok(()),
+            },
+            Some(_) = streams.join_next() => {}
+            () = drain.signaled(), if !draining => {
+                draining = true;
+                connection.graceful_shutdown();
+            }
+        }
+    }
+}
+
+async fn stream<S: Service>(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    service: &S,
+) {
+    let request = request.map(|recv| {
+        if recv.is_end_stream() { Body::Empty } else { Body::H2(Incoming::new(recv, None)) }
+    });
+    let interim = Interim::default();
+    let Some(reply) = call(service.call(request, &interim), &interim, &mut respond).await else {
+        return;
+    };
+    let Reply { response, mut observer, .. } = reply;
+    let (mut head, body) = response.into_parts();
+    head.version = Version::HTTP_2;
+    headers::strip_hop_by_hop(&mut head.headers);
+    if let Length::Known(len) = body.length()
+        && len > 0
+        && !head.headers.contains_key(CONTENT_LENGTH)
+    {
+        head.headers.insert(CONTENT_LENGTH, len.into());
+    }
+    let ends = body.is_end();
+    let sent = respond.send_response(Response::from_parts(head, ()), ends);
+    let stream = match sent {
+        Ok(stream) => stream,
+        Err(error) => {
+            observer.end(None, Some(&error.into()));
+            return;
+        }
+    };
+    if ends {
+        observer.end(None, None);
+        return;
+    }
+    let mut sending = Sending::new(body, stream);
+    let mut trailers: Option<HeaderMap> = None;
+    let result = std::future::poll_fn(|cx| {
+        sending.poll(cx, &mut |frame| match frame {
+            Frame::Data(data) => observer.data(data.len()),
+            Frame::Trailers(map) => trailers = Some(map.clone()),
+        })
+    })
+    .await;
+    observer.end(trailers.as_ref(), result.as_ref().err());
+}
+
+/// Runs the service, passing on informational responses; none when the client reset the stream.
+async fn call<O>(
+    answer: impl Future<Output = Reply<O>>,
+    interim: &Interim,
+    respond: &mut SendResponse<Bytes>,
+) -> Option<Reply<O>> {
+    let mut answer = pin!(answer);
+    let reply = std::future::poll_fn(|cx| {
+        let reply = answer.as_mut().poll(cx);
+        while let Some(mut response) = interim.take() {
+            headers::strip_hop_by_hop(response.headers_mut());
+            // A client that cannot be told this much is noticed below.
+            let _ = respond.send_informational(response);
+        }
+        match reply {
+            Poll::Ready(reply) => Poll::Ready(Some(reply)),
+            Poll::Pending => respond.poll_reset(cx).map(|_| None),
+        }
+    })
+    .await?;
+    if let Some(reason) = reset_of(&reply) {
+        respond.send_reset(reason);
+        return None;
+    }
+    Some(reply)
+}
+
+/// The reset that stands in place of a response, if the upstream sent one.
+fn reset_of<O>(reply: &Reply<O>) -> Option<Reason> {
+    reply.response.extensions().get::<UpstreamReset>().map(|reset| reset.0)
+}
+
+/// Put into a response's extensions: the upstream reset the stream before it answered. A client
+/// that speaks HTTP/2 gets the same reset; others get the response.
+#[derive(Clone, Copy, Debug)]
+pub struct UpstreamReset(pub Reason);
