@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from reference_mesh.manifests import names
 from reference_mesh.manifests.workload import metadata
 
 __all__ = ["documents"]
@@ -52,11 +53,9 @@ def documents(namespace: str) -> list[dict[str, Any]]:
         full = f"linkerd-{namespace}-{name.removeprefix('linkerd-')}"
         roles.append(_role(full, None, components[name], rules))
         bindings.append(_binding(full, None, name, namespace, components[name]))
-    # Certificates issued and issuers reloaded are told where the control plane lives, only there.
-    events = [_rule("", ("events",), ("create", "patch"))]
-    roles.append(_role("linkerd-identity-events", namespace, "identity", events))
+    roles.append(_role("linkerd-identity", namespace, "identity", _OWN_OF_IDENTITY))
     bindings.append(
-        _binding("linkerd-identity-events", namespace, "linkerd-identity", namespace, "identity")
+        _binding("linkerd-identity", namespace, "linkerd-identity", namespace, "identity")
     )
     return [*accounts, *roles, *bindings]
 
@@ -73,6 +72,22 @@ _POLICY_KINDS = (
 )
 _WITH_STATUS = ("egressnetworks/status", "httplocalratelimitpolicies/status", "httproutes/status")
 _ROUTES = ("grpcroutes", "httproutes", "tcproutes", "tlsroutes")
+_OWN_OF_IDENTITY = [
+    {
+        "apiGroups": [""],
+        "resources": ["secrets"],
+        "resourceNames": ["linkerd-identity-issuer"],
+        "verbs": list(_READ),
+    },
+    {
+        "apiGroups": [""],
+        "resources": ["configmaps"],
+        "resourceNames": [names.TRUST_ROOTS],
+        "verbs": list(_READ),
+    },
+    # Certificates issued and issuers reloaded are told where the control plane lives, only there.
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+]
 _ROUTES_STATUS = tuple(f"{route}/status" for route in _ROUTES)
 
 

@@ -59,14 +59,7 @@ def _identity(values: Values) -> Component:
         ports={"ident-grpc": names.IDENTITY_PORT, "ident-admin": names.IDENTITY_ADMIN_PORT},
         admin_port=names.IDENTITY_ADMIN_PORT,
         local={"identity": f"localhost.:{names.IDENTITY_PORT}"},
-        volumes={
-            "config": _VALUES,
-            "trust-roots": _TRUST_ROOTS,
-            "identity-issuer": (
-                {"secret": {"secretName": ISSUER_SECRET}},
-                "/var/run/linkerd/identity/issuer",
-            ),
-        },
+        volumes={"config": _VALUES},
         env=values.identity.additional_env,
     )
 
