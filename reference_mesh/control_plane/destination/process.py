@@ -1,0 +1,66 @@
+"""The destination process: destination, policy and validator over one snapshot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reference_mesh.control_plane import admin, component, logfmt, serving
+from reference_mesh.control_plane.destination.service import Destination
+from reference_mesh.control_plane.fanout import Views
+from reference_mesh.control_plane.following import Follower
+from reference_mesh.control_plane.kube import client as kube
+from reference_mesh.control_plane.policy.service import Policy
+from reference_mesh.control_plane.snapshot import Snapshot
+from reference_mesh.manifests import names
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from reference_mesh.control_plane.settings import Settings
+
+__all__ = ["metrics", "run"]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Serve until told to end; returns the exit code of the process."""
+    parser = component.parser("destination", admin_port=names.DESTINATION_ADMIN_PORT)
+    parser.add_argument("--addr", default=f"0.0.0.0:{names.DESTINATION_PORT}")
+    parser.add_argument("--policy-addr", default=f"0.0.0.0:{names.POLICY_PORT}")
+    flags = parser.parse_args(arguments)
+    return component.run("destination", flags, _serve)
+
+
+async def _serve(flags: argparse.Namespace, chosen: Settings) -> None:
+    log = logfmt.Log("destination")
+    views = Views()
+    snapshot = Snapshot(views.touch)
+    views.attach(snapshot)
+    follower = Follower(kube.connect(), snapshot)
+    page = admin.Admin(ready=lambda: follower.synced, metrics=lambda: metrics(views))
+    destination = Destination(chosen, views, follower.wait_synced)
+    policy = Policy(chosen, views, follower.wait_synced)
+    async with (
+        component.background([follower.run]),
+        admin.serving(page, **component.endpoint(flags.admin_addr)),
+        serving.serving([destination.handler()], address=flags.addr) as port,
+        serving.serving(policy.handlers(), address=flags.policy_addr) as policy_port,
+    ):
+        log.info("serving", port=port, policy_port=policy_port)
+        await serving.stopped()
+        log.info("ending", watchers=views.watchers)
+        views.close()
+
+
+def metrics(views: Views) -> str:
+    """Metrics of the component, in Prometheus' text format."""
+    shown = (
+        ("destination_views", "gauge", "Views that are watched.", views.watched),
+        ("destination_watchers", "gauge", "Watches on all views.", views.watchers),
+        ("destination_compilations_total", "counter", "Views compiled.", views.compiled),
+        ("destination_changes_total", "counter", "Compiled views that differed.", views.changed),
+    )
+    return "".join(
+        f"# HELP {name} {text}\n# TYPE {name} {kind}\n{name} {value}\n"
+        for name, kind, text, value in shown
+    )

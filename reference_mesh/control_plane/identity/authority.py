@@ -1,0 +1,151 @@
+"""
+The issuer in force, and its replacement while the component runs.
+
+The Secret and the trust bundle are watched through the API, not mounted: a kubelet refreshes
+mounted Secrets about once a minute, and a rotation with short-lived issuers cannot wait for that.
+Whatever arrives is validated as a pair; what cannot sign never replaces what can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+
+from reference_mesh.control_plane.identity import issuer as issuers
+from reference_mesh.control_plane.kube.events import Event
+from reference_mesh.control_plane.logfmt import Log
+from reference_mesh.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["Authority", "ObjectSink"]
+
+_log = Log("identity")
+
+
+class ObjectSink:
+    """The `data` of the one object that a reflector follows."""
+
+    def __init__(self, changed: Callable[[dict[str, str] | None], None]) -> None:
+        self._changed = changed
+
+    def replace(self, objects: Sequence[dict[str, Any]]) -> None:
+        """This is the object, or there is none."""
+        self._changed((objects[0].get("data") or {}) if objects else None)
+
+    def put(self, item: dict[str, Any]) -> None:
+        """The object has changed."""
+        self._changed(item.get("data") or {})
+
+    def drop(self, item: dict[str, Any]) -> None:
+        """The object is gone."""
+        self._changed(None)
+
+
+class Authority:
+    """Holds the issuer in force and tells when there is one."""
+
+    def __init__(
+        self,
+        record: Callable[[Event], None],
+        *,
+        now: Callable[[], dt.datetime] = lambda: dt.datetime.now(tz=dt.UTC),
+    ) -> None:
+        self._record = record
+        self._now = now
+        self._secret: dict[str, str] | None = None
+        self._bundle: dict[str, str] | None = None
+        self._issuer: issuers.Issuer | None = None
+        self._trouble: str | None = None
+        self._changed = asyncio.Event()
+
+    def secret_changed(self, data: dict[str, str] | None) -> None:
+        """Secret `linkerd-identity-issuer` holds this now; None when it is gone."""
+        self._secret = data
+        self._reconsider()
+
+    def bundle_changed(self, data: dict[str, str] | None) -> None:
+        """ConfigMap `linkerd-identity-trust-roots` holds this now; None when it is gone."""
+        self._bundle = data
+        self._reconsider()
+
+    @property
+    def usable(self) -> issuers.Issuer | None:
+        """The issuer in force, unless its time is over."""
+        issuer = self._issuer
+        return issuer if issuer is not None and self._now() < issuer.not_after else None
+
+    @property
+    def ttl_s(self) -> float:
+        """Seconds that the issuer in force is still valid; 0 without one."""
+        issuer = self._issuer
+        return max(0.0, (issuer.not_after - self._now()).total_seconds()) if issuer else 0.0
+
+    async def wait_usable(self) -> issuers.Issuer:
+        """The issuer in force, as soon as there is one."""
+        while (issuer := self.usable) is None:
+            await self._changed.wait()
+        return issuer
+
+    async def run(self) -> None:
+        """Say so when the issuer in force expires, until cancelled."""
+        while True:
+            issuer = self._issuer
+            if issuer is None:
+                await self._changed.wait()
+                continue
+            try:
+                async with asyncio.timeout(self.ttl_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                self._issuer = None
+                why = f"the issuer has expired at {issuer.not_after:%Y-%m-%dT%H:%M:%SZ}"
+                self._refuse(
+                    "IssuerValidationFailed", f"{why}; calls are held until it is replaced"
+                )
+
+    def _reconsider(self) -> None:
+        if self._secret is None or self._bundle is None:
+            return
+        try:
+            certificate, key = issuers.pem_pair(self._secret)
+            signer, certificates = issuers.read(certificate, key)
+            issuer = issuers.validated(signer, certificates, _roots(self._bundle), now=self._now())
+        except issuers.NotValid as error:
+            self._refuse("IssuerValidationFailed", str(error))
+        except InvalidInput as error:
+            self._refuse("IssuerUpdateSkipped", str(error))
+        else:
+            self._adopt(issuer)
+
+    def _adopt(self, issuer: issuers.Issuer) -> None:
+        old, self._issuer, self._trouble = self._issuer, issuer, None
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+        if old is not None and old.certificate == issuer.certificate:
+            return
+        until = f"{issuer.not_after:%Y-%m-%dT%H:%M:%SZ}"
+        _log.info("issuer in force", serial=issuer.serial, valid_until=until)
+        if old is not None:
+            message = f"updated identity issuer; it is valid until {until}"
+            self._record(Event(reason="IssuerUpdated", message=message))
+
+    def _refuse(self, reason: str, why: str) -> None:
+        if why == self._trouble:
+            return
+        self._trouble = why
+        _log.error("issuer refused", reason=reason, error=why, signing=self.usable is not None)
+        self._record(Event(reason=reason, message=why, severity="Warning"))
+
+
+def _roots(data: dict[str, str]) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(data.get("ca-bundle.crt", "").encode())
+    except ValueError as error:
+        raise InvalidInput(
+            "ca-bundle.crt of ConfigMap linkerd-identity-trust-roots holds no PEM certificate"
+        ) from error

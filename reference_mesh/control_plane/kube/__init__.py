@@ -1,0 +1,5 @@
+"""The control plane's side of the Kubernetes API: client, reflectors, events."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,70 @@
+"""
+The Kubernetes client, and the kinds that the control plane reads.
+
+All kinds are read as plain JSON objects: the control plane takes a few facts of each and drops
+the rest, so typed models of whole objects would only cost time and memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+from lightkube import AsyncClient
+from lightkube.core.exceptions import ConfigError
+from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+
+from reference_mesh.errors import ClusterError
+
+__all__ = ["CONFIG_MAPS", "EVENTS", "SECRETS", "TOKEN_REVIEWS", "Kind", "connect", "reason"]
+
+_TIMEOUT_S = 10.0
+"""Bound of one request. Watches are bounded by their own reader."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of the API, readable in all namespaces at once."""
+
+    group: str
+    version: str
+    name: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def resource(self) -> Any:
+        """The lightkube class of this kind; objects of it are dictionaries."""
+        make = create_namespaced_resource if self.namespaced else create_global_resource
+        return make(self.group, self.version, self.name, self.plural)
+
+
+SECRETS = Kind("", "v1", "Secret", "secrets")
+CONFIG_MAPS = Kind("", "v1", "ConfigMap", "configmaps")
+EVENTS = Kind("", "v1", "Event", "events")
+TOKEN_REVIEWS = Kind("authentication.k8s.io", "v1", "TokenReview", "tokenreviews", namespaced=False)
+
+
+def connect() -> AsyncClient:
+    """
+    A client for the cluster of this pod, or of the kubeconfig when run outside one.
+
+    Inside a pod the service account's token is read again when the API refuses it, so a token
+    that the kubelet has replaced costs one request.
+
+    Raises:
+        ClusterError: there is neither a service account nor a kubeconfig.
+
+    """
+    try:
+        return AsyncClient(timeout=httpx2.Timeout(_TIMEOUT_S))
+    except (ConfigError, OSError) as error:
+        raise ClusterError(f"no way to reach a Kubernetes API: {error}") from error
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong with a request, short enough for one line of a log."""
+    if isinstance(error, httpx2.HTTPStatusError) and error.response is not None:
+        return f"HTTP {error.response.status_code}"
+    return f"{type(error).__name__}: {error}".rstrip(": ")
