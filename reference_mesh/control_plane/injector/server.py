@@ -125,10 +125,11 @@ class Webhook:
 
 async def _serve(flags: argparse.Namespace, chosen: settings.Settings) -> None:
     client = kube.connect()
+    namespaces = _NAMESPACES.resource
 
     async def namespace_of(name: str) -> dict[str, Any]:
         try:
-            return dict(await client.get(_NAMESPACES.resource, name))
+            return dict(await client.get(namespaces, name))
         except (ApiError, httpx2.HTTPError) as error:
             raise ClusterError(f"namespace {name}: {kube.reason(error)}") from error
 
