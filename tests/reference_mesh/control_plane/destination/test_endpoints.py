@@ -14,7 +14,10 @@ IDENTITY = "web.shop.serviceaccount.identity.linkerd.cluster.local"
 WHERE = ("10.244.0.9", 8080)
 
 
-def told(cluster, chosen, port=80, caller=Caller(), hostname=None):
+ANYBODY = Caller()
+
+
+def told(cluster, chosen, port=80, caller=ANYBODY, hostname=None):
     target = ServiceTarget("shop", "web", port, hostname)
     endpoints = compile_endpoints(cluster.reader(), target, caller, chosen)
     return {
@@ -105,18 +108,18 @@ def test_zone_of_the_caller(shop, chosen):
 
 
 @pytest.mark.parametrize(
-    ("which", "old", "new"),
+    ("which", "change"),
     [
-        ("slice", "{ready: true}", "{ready: false}"),
-        ("slice", "{ready: true}", "{ready: true, terminating: true}"),
-        ("pod", "name: web-1", "name: web-1\n  deletionTimestamp: 2026-01-01T00:00:00Z"),
-        ("pod", "phase: Running", "phase: Succeeded"),
-        ("pod", "podIP: 10.244.0.9", "podIP: 10.244.0.10"),
-        ("slice", "name: web-1", "name: not-known-yet"),
+        ("slice", ("{ready: true}", "{ready: false}")),
+        ("slice", ("{ready: true}", "{ready: true, terminating: true}")),
+        ("pod", ("name: web-1", "name: web-1\n  deletionTimestamp: 2026-01-01T00:00:00Z")),
+        ("pod", ("phase: Running", "phase: Succeeded")),
+        ("pod", ("podIP: 10.244.0.9", "podIP: 10.244.0.10")),
+        ("slice", ("name: web-1", "name: not-known-yet")),
     ],
 )
-def test_endpoints_that_must_not_be_used(shop, chosen, changed, which, old, new):
-    shop.apply(changed(which, (old, new)))
+def test_endpoints_that_must_not_be_used(shop, chosen, changed, which, change):
+    shop.apply(changed(which, change))
     assert told(shop, chosen) == {}
 
 

@@ -1,0 +1,91 @@
+"""Replacement of the issuer while the component runs."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from reference_mesh.control_plane.identity.authority import Authority
+
+NOW = dt.datetime.now(tz=dt.UTC)
+
+
+@pytest.fixture
+def events():
+    return []
+
+
+@pytest.fixture
+def authority(events):
+    return Authority(events.append)
+
+
+def reasons(events):
+    return [event.reason for event in events]
+
+
+def test_nothing_is_said_about_the_first_issuer(authority, events, mint):
+    authority.secret_changed(mint.secret(*mint.issuer()))
+    assert authority.usable is None
+    authority.bundle_changed(mint.bundle())
+    assert authority.usable is not None
+    assert authority.ttl_s > 3600
+    assert reasons(events) == []
+
+
+def test_rotation(authority, events, mint):
+    authority.bundle_changed(mint.bundle())
+    authority.secret_changed(mint.secret(*mint.issuer()))
+    key, certificate = mint.issuer()
+    authority.secret_changed(mint.secret(key, certificate))
+    assert authority.usable.certificate == certificate
+    assert reasons(events) == ["IssuerUpdated"]
+
+
+def test_rotation_of_the_root_in_any_order(authority, events, mint):
+    authority.bundle_changed(mint.bundle())
+    authority.secret_changed(mint.secret(*mint.issuer()))
+    other = type(mint)()
+    key, certificate = other.issuer()
+    authority.secret_changed(mint.secret(key, certificate))
+    assert reasons(events) == ["IssuerValidationFailed"]
+    authority.bundle_changed(mint.bundle(mint.root, other.root))
+    assert authority.usable.certificate == certificate
+    assert reasons(events) == ["IssuerValidationFailed", "IssuerUpdated"]
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        ({"not_after": NOW - dt.timedelta(minutes=1)}, "IssuerValidationFailed"),
+        (None, "IssuerUpdateSkipped"),
+    ],
+)
+def test_a_bad_issuer_never_replaces_a_good_one(authority, events, mint, made, reason):
+    authority.bundle_changed(mint.bundle())
+    authority.secret_changed(mint.secret(*mint.issuer()))
+    good = authority.usable
+    bad = {} if made is None else mint.secret(*mint.issuer(**made))
+    authority.secret_changed(bad)
+    authority.secret_changed(bad)
+    assert authority.usable is good
+    assert reasons(events) == [reason]
+
+
+def test_deleted_secret_leaves_the_issuer_in_force(authority, mint):
+    authority.bundle_changed(mint.bundle())
+    authority.secret_changed(mint.secret(*mint.issuer()))
+    authority.secret_changed(None)
+    assert authority.usable is not None
+
+
+def test_expired_issuer_is_not_used(events, mint):
+    clock = [NOW]
+    authority = Authority(events.append, now=lambda: clock[0])
+    authority.bundle_changed(mint.bundle())
+    authority.secret_changed(mint.secret(*mint.issuer(not_after=NOW + dt.timedelta(minutes=5))))
+    assert authority.usable is not None
+    clock[0] += dt.timedelta(minutes=5)
+    assert authority.usable is None
+    assert authority.ttl_s == 0.0
