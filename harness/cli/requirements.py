@@ -1,0 +1,194 @@
+"""
+What meshmark needs of the system beneath it, and how to find out.
+
+Programs are asked for their version. What the kernel must be able to do is tried for real, in
+namespaces that end with the attempt: configuration files say too little about containers and
+virtual machines.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["Finding", "Machine", "System", "examine"]
+
+_RUST = (1, 90)
+_NAT_RULES = """
+table ip tried {
+    chain out {
+        type nat hook output priority -100
+        tcp dport 1 redirect to :2
+    }
+}
+"""
+_VETH = (
+    "from pyroute2 import IPRoute\n"
+    "with IPRoute() as links:\n"
+    "    links.link('add', ifname='mm0', kind='veth', peer={'ifname': 'mm1'})\n"
+)
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One requirement and whether it is met.
+
+    needed: without it nothing runs; otherwise it is worth knowing and no more.
+    package: the Debian package that brings it. remedy: the command or advice for the reader.
+    """
+
+    name: str
+    met: bool
+    detail: str = ""
+    needed: bool = True
+    package: str = ""
+    remedy: str = ""
+
+
+class Machine(Protocol):
+    """What an examination asks of the machine; tests give one of their own."""
+
+    def is_root(self) -> bool:
+        """Whether this process may do everything."""
+
+    def finds(self, program: str) -> bool:
+        """Whether the program is installed."""
+
+    def run(self, command: Sequence[str], text: str = "") -> tuple[int, str]:
+        """Exit code and combined output of a program that gets `text` as its input."""
+
+
+class System:
+    """The machine that this process runs on."""
+
+    def is_root(self) -> bool:
+        """Whether the effective user is root."""
+        return os.geteuid() == 0
+
+    def finds(self, program: str) -> bool:
+        """Whether the program is on PATH or where Debian keeps what only root needs."""
+        return shutil.which(program, path=_search_path()) is not None
+
+    def run(self, command: Sequence[str], text: str = "") -> tuple[int, str]:
+        """Run it for at most 20 seconds."""
+        environment = os.environ | {"PATH": _search_path(), "LC_ALL": "C"}
+        try:
+            done = subprocess.run(
+                list(command),
+                input=text,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=20,
+                check=False,
+                env=environment,
+            )
+        except OSError as error:
+            return 127, str(error)
+        except subprocess.TimeoutExpired:
+            return 124, "no answer within 20 s"
+        return done.returncode, done.stdout
+
+
+def examine(machine: Machine) -> list[Finding]:
+    """Every requirement, in the order in which a reader should mend them."""
+    findings = [
+        _root(machine),
+        _program(machine, "cc", "C compiler", "build-essential"),
+        _program(machine, "make", "make", "make"),
+        _rust(machine),
+        _program(machine, "git", "git", "git", needed=False),
+        _program(machine, "nft", "nftables", "nftables"),
+        _program(machine, "iptables", "iptables", "iptables", needed=False),
+    ]
+    return findings + _kernel(machine)
+
+
+def _root(machine: Machine) -> Finding:
+    sudo = machine.finds("sudo")
+    return Finding(
+        name="root",
+        met=machine.is_root(),
+        needed=False,
+        detail="" if machine.is_root() else "the embedded cluster makes namespaces and needs it",
+        remedy=("sudo -E " if sudo else "run as root: ")
+        + "meshmark run conformance; or --cluster kind, which needs Docker instead",
+    )
+
+
+def _program(
+    machine: Machine, program: str, name: str, package: str, *, needed: bool = True
+) -> Finding:
+    met = machine.finds(program)
+    detail = _first_line(machine.run([program, "--version"])[1]) if met else "not found"
+    return Finding(
+        name=name,
+        met=met,
+        detail=detail,
+        needed=needed,
+        package=package,
+        remedy=f"apt-get install -y {package}",
+    )
+
+
+def _rust(machine: Machine) -> Finding:
+    code, told = machine.run(["cargo", "--version"])
+    found = re.search(r"(\d+)\.(\d+)", told)
+    met = code == 0 and found is not None and tuple(map(int, found.groups())) >= _RUST
+    wanted = ".".join(map(str, _RUST))
+    return Finding(
+        name=f"Rust {wanted} or newer",
+        met=met,
+        detail=_first_line(told) if code == 0 else "not found",
+        remedy="install or update it as https://rustup.rs says, then open a new shell",
+    )
+
+
+def _kernel(machine: Machine) -> list[Finding]:
+    """What the embedded cluster does with the kernel; root only, elsewhere it cannot be tried."""
+    attempts: list[tuple[str, Callable[[], tuple[int, str]]]] = [
+        ("network namespaces", lambda: machine.run(["unshare", "--net", "true"])),
+        ("mount namespaces", lambda: machine.run(["unshare", "--mount", "true"])),
+        ("pid namespaces", lambda: machine.run(["unshare", "--pid", "--fork", "true"])),
+        (
+            "links between namespaces (veth)",
+            lambda: machine.run(["unshare", "--net", sys.executable, "-c", _VETH]),
+        ),
+        (
+            "address translation (nftables nat)",
+            lambda: machine.run(["unshare", "--net", "nft", "-f", "-"], _NAT_RULES),
+        ),
+    ]
+    if not machine.is_root():
+        return []
+    findings = []
+    for name, attempt in attempts:
+        code, told = attempt()
+        findings.append(
+            Finding(
+                name=name,
+                met=code == 0,
+                detail="" if code == 0 else _first_line(told) or f"exit code {code}",
+                remedy="needs CAP_SYS_ADMIN and CAP_NET_ADMIN and a kernel that has it; "
+                "in a container: run it with --privileged",
+            )
+        )
+    return findings
+
+
+def _first_line(told: str) -> str:
+    lines = told.strip().splitlines()
+    return lines[0] if lines else ""
+
+
+def _search_path() -> str:
+    return os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"

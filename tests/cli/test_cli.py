@@ -1,0 +1,128 @@
+"""The `meshmark` command: names, exit codes, and how soon it answers."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.cli import main
+from harness.cli.checks import implemented
+from harness.cli.mutants import kill_matrix
+from harness.cli.run import check_selection, pytest_arguments
+from harness.errors import UsageError
+from harness.plugin.options import Options, catalogue_of
+from harness.record.model import CheckRecord, ClusterFacts, Level, MeshFacts, Run, Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HELP_BUDGET_MS = 300
+
+
+def code_of(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("--help") == 0
+    told = capsys.readouterr().out
+    for command in ("run", "report", "compare", "doctor", "up", "down", "checks"):
+        assert re.search(rf"^  {command} ", told, re.MULTILINE)
+
+
+def test_help_imports_little_and_so_answers_soon() -> None:
+    code = (
+        "import sys\nfrom harness.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True
+    ).stderr
+    names = {line.rpartition("|")[2].strip() for line in told.splitlines()}
+    heavy = {"pytest", "numpy", "scipy", "pandas", "grpc", "lightkube", "rich", "jinja2", "msgspec"}
+    assert not names & heavy
+    own_us = [line.split("|")[0].rpartition(":")[2] for line in told.splitlines()[1:]]
+    assert sum(map(int, own_us)) < HELP_BUDGET_MS * 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "conformance", "--mesh", "refrence"], "did you mean reference?"),
+        (["run", "conformance", "--cluster", "kid"], "did you mean kind?"),
+        (["run", "conformance", "-k", "TLS-99"], "did you mean TLS-0"),
+        (["run", "nothing"], "'nothing' is not one of"),
+        (["report", "no-such-run"], "no run 'no-such-run' below"),
+        (["runn"], "No such command 'runn'"),
+    ],
+)
+def test_bad_input_is_named_and_ends_with_64(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(*arguments) == 64
+    assert told in capsys.readouterr().err
+
+
+def test_a_selection_may_name_any_check_of_the_catalogue_in_any_case() -> None:
+    catalogue = catalogue_of(Options())
+    check_selection("tls-01 or RT-01 and not slow", catalogue)
+    with pytest.raises(UsageError, match="RT-99"):
+        check_selection("RT-01 or RT-99", catalogue)
+
+
+def test_each_lane_gets_a_process_and_one_lane_needs_none() -> None:
+    assert "loadgroup" in pytest_arguments(Options())
+    assert "loadgroup" not in pytest_arguments(Options(suite="perf"))
+
+
+def test_the_command_line_of_a_run_repeats_what_was_asked() -> None:
+    options = Options(mesh="unmeshed", seed=7, long=True, selection="TLS-01 or RT-01")
+    assert options.command() == (
+        "meshmark run conformance --mesh unmeshed --seed 7 -k 'TLS-01 or RT-01' --long"
+    )
+    assert options.command("RT-01", keep=True).endswith("-k RT-01 --long --keep")
+
+
+def test_tests_are_found_without_importing_them(tmp_path: Path) -> None:
+    (tmp_path / "test_a.py").write_text(
+        "import nothing_there\n@check('RT-01')\ndef test(): pass\n@check('SP-01', last=True)\n"
+        "def test_2(): pass\n"
+    )
+    assert implemented(tmp_path) == {"RT-01", "SP-01"}
+
+
+def run_with(**verdicts: Verdict) -> Run:
+    return Run(
+        suite="conformance",
+        mesh=MeshFacts(name="reference"),
+        cluster=ClusterFacts(engine="embedded"),
+        started="2026-11-23T04:00:00Z",
+        complete=True,
+        checks=[
+            CheckRecord(id=key.replace("_", "-"), level=Level.CORE, verdict=verdict)
+            for key, verdict in verdicts.items()
+        ],
+    )
+
+
+def test_a_mutant_is_killed_by_checks_that_pass_without_it_and_fail_with_it() -> None:
+    catalogue = catalogue_of(Options())
+    first, second = list(catalogue.mutants)[:2]
+    sound = run_with(RT_01=Verdict.PASS, TLS_09=Verdict.FAIL, TLS_10=Verdict.PASS)
+    matrix = kill_matrix(
+        catalogue,
+        sound,
+        {
+            first: run_with(RT_01=Verdict.PASS, TLS_09=Verdict.FAIL, TLS_10=Verdict.FAIL),
+            second: run_with(RT_01=Verdict.ERROR, TLS_10=Verdict.PASS),
+        },
+    )
+    assert [mutant.killed_by for mutant in matrix.mutants] == [["TLS-10"], []]
+    assert matrix.checks == {"RT-01": [], "TLS-10": [first]}
+    assert matrix.core_without_kill == ["RT-01"]
