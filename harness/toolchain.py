@@ -1,0 +1,171 @@
+"""
+Building the Rust programs of this project, as the user who asked for it.
+
+`cargo` decides what is out of date; when nothing is, a build takes a fraction of a second. Its
+progress goes to the terminal as it is. Run under sudo, the build still is the invoking user's: so
+are its files, its registry cache and its toolchain.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import EnvironmentLacks, UsageError
+
+__all__ = ["MINIMUM_RUST", "PROFILE_VARIABLE", "Person", "build", "find_cargo", "invoking_person"]
+
+MINIMUM_RUST = (1, 90)
+"""Oldest Rust that compiles the workspace; the `rust-version` of Cargo.toml."""
+
+PROFILE_VARIABLE = "MESHMARK_CARGO_PROFILE"
+"""Names another Cargo profile than `release`: `quick` compiles sooner and runs slower."""
+
+_ROOT = Path(__file__).resolve().parents[1]
+_INSTALL = (
+    "install it with `curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y`, "
+    "or with your distribution's packages where they are new enough"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Whose the files are that a command makes."""
+
+    uid: int
+    gid: int
+    home: Path
+    name: str
+
+
+def invoking_person() -> Person:
+    """Who asked: the user behind sudo, else the user of this process."""
+    sudo_uid = os.environ.get("SUDO_UID", "")
+    uid = int(sudo_uid) if os.geteuid() == 0 and sudo_uid.isdigit() else os.geteuid()
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:  # a uid without an account, as in some containers
+        return Person(uid, os.getgid(), Path(os.environ.get("HOME", "/")), str(uid))
+    home = Path(entry.pw_dir) if uid != os.geteuid() else Path.home()
+    return Person(uid, entry.pw_gid, home, entry.pw_name)
+
+
+def find_cargo(person: Person) -> Path:
+    """
+    Find a cargo that is new enough: on the path, or where rustup puts it for this person.
+
+    Raises:
+        EnvironmentLacks: there is none, or only an older one.
+
+    """
+    candidates = [shutil.which("cargo"), str(person.home / ".cargo/bin/cargo")]
+    found: list[str] = []
+    for candidate in filter(None, candidates):
+        path = Path(candidate)
+        if not os.access(path, os.X_OK):
+            continue
+        version = _version(path, person)
+        if version is not None and version >= MINIMUM_RUST:
+            return path
+        found.append(f"{path} is {'.'.join(map(str, version)) if version else 'not working'}")
+    minimum = ".".join(map(str, MINIMUM_RUST))
+    what = "; ".join(dict.fromkeys(found)) or "no cargo was found"
+    raise EnvironmentLacks(f"Rust {minimum} or newer is needed: {what}; {_INSTALL}")
+
+
+def build(package: str, *, features: tuple[str, ...] = (), root: Path = _ROOT) -> dict[str, Path]:
+    """
+    Build a package of the workspace and return its programs by name.
+
+    Builds with different features are kept apart, so a program that runs is never replaced by one
+    with other features.
+
+    Raises:
+        EnvironmentLacks: no usable Rust, or this is not a clone of the sources.
+        UsageError: the package does not compile; what the compiler said is on standard error.
+
+    """
+    if not (root / "Cargo.toml").is_file():
+        raise EnvironmentLacks(
+            f"{root} has no Cargo.toml: the Rust programs are built from a clone of the sources; "
+            "run meshmark from one"
+        )
+    person = invoking_person()
+    profile = os.environ.get(PROFILE_VARIABLE, "release")
+    target = Path(os.environ.get("CARGO_TARGET_DIR") or root / "target").absolute()
+    command = [str(find_cargo(person)), "build", "--locked", "--profile", profile]
+    command += ["--package", package, "--target-dir", str(target)]
+    command += ["--message-format", "json-render-diagnostics"]
+    if features:
+        command += ["--features", ",".join(features)]
+    completed = _run(command, person, cwd=root, stderr=None)
+    if completed.returncode != 0:
+        raise UsageError(
+            f"cargo could not build {package} (exit code {completed.returncode}); "
+            f"what it said is above. To see it alone: {' '.join(command[:-2])}"
+        )
+    programs = _programs(completed.stdout)
+    if not programs:
+        raise UsageError(f"{package} is not a package with programs in {root / 'Cargo.toml'}")
+    kept = target / "meshmark" / "-".join((profile, *sorted(features)))
+    return {name: _keep(path, kept / name, person) for name, path in programs.items()}
+
+
+def _programs(output: str) -> dict[str, Path]:
+    programs = {}
+    for line in output.splitlines():
+        message = json.loads(line) if line.startswith("{") else {}
+        if message.get("reason") == "compiler-artifact" and message.get("executable"):
+            programs[message["target"]["name"]] = Path(message["executable"])
+    return programs
+
+
+def _keep(program: Path, kept: Path, person: Person) -> Path:
+    """Link a program to where no other build replaces it; a running one stays untouched."""
+    if kept.exists() and kept.samefile(program):
+        return kept
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    fresh = kept.with_suffix(f".{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    os.link(program, fresh)
+    fresh.replace(kept)
+    if os.geteuid() == 0 and person.uid != 0:
+        for path in (kept.parent.parent, kept.parent):
+            os.chown(path, person.uid, person.gid)
+    return kept
+
+
+def _version(cargo: Path, person: Person) -> tuple[int, int] | None:
+    completed = _run([str(cargo), "--version"], person, stderr=subprocess.DEVNULL)
+    match = re.match(r"cargo (\d+)\.(\d+)", completed.stdout)
+    return (int(match[1]), int(match[2])) if completed.returncode == 0 and match else None
+
+
+def _run(
+    command: list[str], person: Person, *, cwd: Path | None = None, stderr: int | None
+) -> subprocess.CompletedProcess[str]:
+    environment = dict(os.environ)
+    other = person.uid != os.geteuid()
+    if other:
+        environment |= {"HOME": str(person.home), "USER": person.name, "LOGNAME": person.name}
+        # sudo's root may have its own toolchain settings, which the person's files do not match.
+        for name in ("CARGO_HOME", "RUSTUP_HOME"):
+            environment.pop(name, None)
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        check=False,
+        user=person.uid if other else None,
+        group=person.gid if other else None,
+        extra_groups=os.getgrouplist(person.name, person.gid) if other else None,
+    )

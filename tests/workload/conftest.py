@@ -1,0 +1,78 @@
+"""The real program on loopback ports of the system's choice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+
+from harness import toolchain
+from harness.workload import Helper, Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Running:
+    """A process of the program: its control port and the ports of each kind of speech."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        assert process.stdout is not None
+        facts = json.loads(process.stdout.readline())
+        self.ctrl: int = facts["ctrl"]
+        self.ports: dict[str, int] = {port["speech"]: port["port"] for port in facts["ports"]}
+
+    def open(self) -> httpx2.Client:
+        return httpx2.Client(base_url=f"http://127.0.0.1:{self.ctrl}", trust_env=False)
+
+    def url(self, speech: str = "http", path: str = "/") -> str:
+        scheme = "http" if speech == "http" else "tcp"
+        return f"{scheme}://127.0.0.1:{self.ports[speech]}{path}"
+
+    def terminate(self) -> list[Any]:
+        """Send SIGTERM, wait for the end, and return what was printed since the start."""
+        self.process.terminate()
+        output, _ = self.process.communicate(timeout=10)
+        return [json.loads(line) for line in output.splitlines()]
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    return toolchain.build("meshmark-workload")["meshmark-workload"]
+
+
+@contextmanager
+def running(program: Path, *arguments: str) -> Iterator[Running]:
+    process = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, text=True)
+    with process:
+        try:
+            yield Running(process)
+        finally:
+            process.kill()
+
+
+SERVE = ("--ctrl", "127.0.0.1:0", "--bind", "127.0.0.1")
+PORTS = ("--http", "0", "--tcp", "0", "--banner", "0", "--pod", "pod-1")
+
+
+@pytest.fixture
+def server(program: Path) -> Iterator[Running]:
+    with running(program, "serve", *SERVE, *PORTS) as process:
+        yield process
+
+
+@pytest.fixture
+def workload(server: Running) -> Workload:
+    return Workload(server.open, "test/pod-1")
+
+
+@pytest.fixture
+def helper(program: Path) -> Iterator[Helper]:
+    with running(program, "helper", "--ctrl", "127.0.0.1:0") as process:
+        yield Helper(process.open, "test/pod-1")
