@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.record.folder import read_kill_matrix, read_run
 from harness.record.histogram import Latencies
+from reports.conformance_report import conformance_report
 from reports.junit import junit_xml
 from reports.page import run_page
 
@@ -19,7 +20,9 @@ __all__ = ["read_histograms", "write_reports"]
 
 def write_reports(folder: RunFolder) -> Path:
     """
-    Render what is in the folder to `report.html` and `junit.xml`; returns the path of the page.
+    Render what is in the folder and return the path of the page.
+
+    Writes `report.html`, `junit.xml` and, for a conformance run, `conformance-report.yaml`.
 
     Raises:
         UsageError: the folder holds no run of a known schema.
@@ -28,6 +31,8 @@ def write_reports(folder: RunFolder) -> Path:
     """
     run = read_run(folder.path)
     folder.write("junit.xml", junit_xml(run))
+    if run.suite == "conformance":
+        folder.write("conformance-report.yaml", conformance_report(run).encode())
     page = run_page(run, read_kill_matrix(folder.path), read_histograms(folder.path))
     return folder.write("report.html", page.encode())
 

@@ -74,7 +74,7 @@ class Latencies:
 
     def curve(self) -> list[tuple[float, int]]:
         """Points `(share, latency_ns)` that rise with share, dense towards the tail."""
-        shares = [0.0, 0.25, 0.5, 0.75]
+        shares = [0.25, 0.5, 0.75]
         step = 0.1
         while step * self.count >= 1 and step >= 1e-6:
             shares += [1 - step, 1 - step / 2, 1 - step / 4]
