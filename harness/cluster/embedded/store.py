@@ -220,8 +220,7 @@ class Store:
         place = (metadata.get("namespace", ""), metadata["name"])
         if place in self._shelf(kind).objects:
             raise AlreadyExists(resource, metadata["name"])
-        if resource.namespaced:
-            self._require_namespace(resource, metadata)
+        self.require_place(resource, metadata)
         if not dry_run:
             self._put(resource, "ADDED", new, None)
         return copied(new)
@@ -283,9 +282,9 @@ class Store:
 
         """
         options = options or {}
+        self.check_preconditions(kind, namespace, name, options)
         resource = self.registry[kind]
         old = self.peek(kind, namespace, name)
-        _require_unchanged(resource, old, options.get("preconditions") or {})
         grace_s = _grace_s(resource, old, options.get("gracePeriodSeconds"))
         new = copied(old)
         metadata = new["metadata"]
@@ -305,6 +304,13 @@ class Store:
         elif new != old:
             self._put(resource, "MODIFIED", new, old)
         return Deleted(copied(new), gone)
+
+    def check_preconditions(
+        self, kind: Key, namespace: str | None, name: str, options: Obj
+    ) -> None:
+        """Check the preconditions of DeleteOptions. Raises NotFound or Conflict."""
+        expected = options.get("preconditions") or {}
+        _require_unchanged(self.registry[kind], self.peek(kind, namespace, name), expected)
 
     # Parts of writing
 
@@ -341,18 +347,30 @@ class Store:
             if (metadata.get("namespace", ""), name) not in taken:
                 return name
 
-    def _require_namespace(self, resource: Resource, metadata: Obj) -> None:
+    def require_place(self, resource: Resource, metadata: Obj) -> None:
+        """
+        Check that something new may be put into the namespace that its metadata name.
+
+        Raises:
+            NotFound: the namespace does not exist.
+            Forbidden: it is being deleted.
+            Invalid: none is named, and the kind is in namespaces.
+
+        """
+        if not resource.namespaced:
+            return
         name = metadata.get("namespace")
         if not name:
             cause = Cause("metadata.namespace", "Required value", _REQUIRED)
-            raise Invalid(resource, metadata["name"], [cause])
+            raise Invalid(resource, metadata.get("name", ""), [cause])
         namespace = self.peek(("", "namespaces"), None, name)
         if "deletionTimestamp" in namespace["metadata"]:
+            called = metadata.get("name") or metadata.get("generateName", "")
             raise Forbidden(
-                f'{resource.qualified} "{metadata["name"]}" is forbidden: unable to create new '
+                f'{resource.qualified} "{called}" is forbidden: unable to create new '
                 f"content in namespace {name} because it is being terminated",
                 resource=resource,
-                name=metadata["name"],
+                name=called,
                 causes=[
                     Cause(
                         "metadata.namespace",

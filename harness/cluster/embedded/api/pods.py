@@ -1,0 +1,130 @@
+"""Logs and eviction of pods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import StreamingResponse
+
+from harness.cluster.embedded.api import asks
+from harness.cluster.embedded.api.answers import json_answer
+from harness.cluster.embedded.api.node import LogOptions
+from harness.cluster.embedded.api.objects import write_of
+from harness.cluster.embedded.status import BadRequest, MethodNotAllowed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.responses import Response
+
+    from harness.cluster.embedded.api.asks import Ask
+    from harness.cluster.embedded.api.node import NodeApi
+    from harness.cluster.embedded.api.operations import Operations
+    from harness.cluster.embedded.store import Obj, Store
+
+__all__ = ["Pods"]
+
+_PODS = ("", "pods")
+_DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+
+
+class Pods:
+    """Answers for pods what the store alone cannot."""
+
+    def __init__(self, store: Store, operations: Operations, node: NodeApi) -> None:
+        self._store = store
+        self._operations = operations
+        self._node = node
+
+    async def log(self, ask: Ask) -> Response:
+        """
+        The log of a container as plain text; with `follow` until the container has ended.
+
+        Raises:
+            NotFound: no such pod.
+            BadRequest: no such container, none named among several, or it has not started.
+
+        """
+        if ask.request.method != "GET":
+            raise MethodNotAllowed(
+                "the server does not allow this method on the requested resource"
+            )
+        place = ask.place
+        pod = self._store.peek(_PODS, place.namespace, place.name)
+        container = _container(pod, ask.query.get("container", ""))
+        chunks = self._node.logs(place.namespace, place.name, container, _log_options(ask))
+        # What the node refuses it refuses before the first chunk: then there is still a Status.
+        first = await anext(chunks, b"")
+        return StreamingResponse(_chained(first, chunks), media_type="text/plain")
+
+    async def evict(self, ask: Ask) -> Response:
+        """
+        Delete a pod; budgets are stored only, so that none forbids it.
+
+        Raises:
+            NotFound: no such pod.
+
+        """
+        if ask.request.method != "POST":
+            raise MethodNotAllowed(
+                "the server does not allow this method on the requested resource"
+            )
+        place = ask.place
+        eviction = await asks.body_object(ask.request)
+        options = eviction.get("deleteOptions") or {}
+        if ask.dry_run:
+            options["dryRun"] = ["All"]
+        await self._operations.delete(_PODS, place.namespace, place.name, options, write_of(ask))
+        done: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}}
+        return json_answer({**done, "status": "Success", "code": 201}, 201, warnings=ask.warnings)
+
+
+async def _chained(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if first:
+        yield first
+    async for chunk in chunks:
+        yield chunk
+
+
+def _container(pod: Obj, wanted: str) -> str:
+    metadata, spec = pod["metadata"], pod["spec"]
+    names = [one["name"] for one in spec.get("containers") or ()]
+    inits = [one["name"] for one in spec.get("initContainers") or ()]
+    if not wanted:
+        wanted = (metadata.get("annotations") or {}).get(_DEFAULT_CONTAINER, "")
+    if not wanted and len(names) == 1:
+        return str(names[0])
+    if not wanted:
+        listed = " ".join(names)
+        more = f" or one of the init containers: [{' '.join(inits)}]" if inits else ""
+        raise BadRequest(
+            f"a container name must be specified for pod {metadata['name']}, choose one of: "
+            f"[{listed}]{more}"
+        )
+    if wanted not in {*names, *inits}:
+        raise BadRequest(f"container {wanted} is not valid for pod {metadata['name']}")
+    return wanted
+
+
+def _log_options(ask: Ask) -> LogOptions:
+    query = ask.query
+    for name in ("sinceTime", "stream"):
+        if query.get(name):
+            raise BadRequest(f"{name} is not supported by this server: use sinceSeconds")
+    return LogOptions(
+        follow=query.get("follow") == "true",
+        previous=query.get("previous") == "true",
+        timestamps=query.get("timestamps") == "true",
+        tail_lines=_whole(ask, "tailLines"),
+        since_s=_whole(ask, "sinceSeconds"),
+        limit_bytes=_whole(ask, "limitBytes"),
+    )
+
+
+def _whole(ask: Ask, name: str) -> int | None:
+    text = ask.query.get(name)
+    if text is None:
+        return None
+    if not text.isdigit():
+        raise BadRequest(f'{name}: "{text}" is not a whole number, 0 or more')
+    return int(text)

@@ -1,0 +1,77 @@
+"""
+What the API server knows of a kind: how it is decoded, completed and judged.
+
+Built-in kinds follow the Kubernetes types, custom ones their CRD's schema.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.cluster.embedded.api import defaults, lists, schemas, typed, validation
+from harness.cluster.embedded.api.addresses import Addresses
+from harness.cluster.embedded.api.customs import Customs
+
+if TYPE_CHECKING:
+    from harness.cluster.embedded.resources import Resource
+    from harness.cluster.embedded.status import Cause
+    from harness.cluster.embedded.store import Obj, Store
+
+__all__ = ["Rules"]
+
+
+class Rules:
+    """The rules of all kinds in one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._addresses = Addresses(store)
+        self.customs = Customs(store)
+
+    def list_kinds(self, resource: Resource, version: str) -> lists.ListKinds:
+        """Which lists of this kind are maps."""
+        schema = self.customs.schema(resource, version) if resource.custom else None
+        return lists.ListKinds(resource, schema)
+
+    def decode(self, resource: Resource, version: str, obj: Obj) -> list[str]:
+        """
+        Drop from the object, in place, what its kind does not know, and return the paths of that.
+
+        Raises:
+            BadRequest: a field of a built-in kind is of the wrong type.
+
+        """
+        if resource.custom:
+            unknown: list[str] = []
+            known = schemas.pruned(obj, self.customs.schema(resource, version), unknown)
+            known["metadata"] = typed.decoded_metadata(resource, obj["metadata"], unknown)
+        else:
+            known, unknown = typed.decoded(resource, obj)
+        obj.clear()
+        obj.update(known)
+        return unknown
+
+    def complete(self, resource: Resource, version: str, obj: Obj, old: Obj | None) -> None:
+        """
+        Fill in defaults and what the server allocates, in place.
+
+        Raises:
+            ApiError: something cannot be allocated, or this engine does not support it.
+
+        """
+        if resource.custom:
+            schemas.complete(obj, self.customs.schema(resource, version))
+            return
+        defaults.complete(resource, obj)
+        if resource.key == ("", "services"):
+            self._addresses.allocate(resource, obj, old)
+        elif resource.key == ("", "pods") and old is None:
+            defaults.add_account(self._store, obj)
+
+    def causes(self, resource: Resource, version: str, obj: Obj, old: Obj | None) -> list[Cause]:
+        """One cause for each rule that the object breaks."""
+        causes = list(validation.metadata_causes(resource, obj["metadata"]))
+        if resource.custom:
+            return causes + list(schemas.causes(obj, self.customs.schema(resource, version)))
+        causes += typed.missing(resource, obj) + validation.causes(resource, obj, old)
+        return list({(cause.field, cause.reason): cause for cause in causes}.values())
