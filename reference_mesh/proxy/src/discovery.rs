@@ -1,11 +1,203 @@
 //! What is where: endpoints, profiles and policies, watched from the control plane.
+//!
+//! Each key (an address, a name, a port) is watched once, by a task on the control runtime, however
+//! many connections use it; the data path reads the last value from a `tokio::sync::watch`. A
+//! failure of the control plane never takes a value away: what was known stays, and is replaced when
+//! the stream is back. A value that no connection uses is forgotten after an idle time, except while
+//! the control plane cannot be heard.
 
 mod endpoint;
+mod endpoint_proto;
+mod follow;
+mod lookup;
 mod profile;
+mod profile_proto;
+mod watches;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 pub use self::endpoint::{
     Endpoint, EndpointMeta, Endpoints, EndpointsState, Http2Params, Labels, ProtocolHint,
 };
+use self::lookup::Lookup;
 pub use self::profile::{
     Profile, ProfileMatch, ProfileRoute, ResponseClass, ResponseMatch, RetryBudget, WeightedTarget,
 };
+use self::watches::{Task, Watches};
+use crate::config::{self, ControlStreams};
+use crate::control::Client;
+use crate::policy::inbound::ServerPolicy;
+use crate::policy::outbound::{Policy, Queue};
+
+/// Longest wait for a target's first policy. Then its connections are refused, with the reason,
+/// until the policy is there.
+const POLICY_LIMIT: Duration = Duration::from_secs(10);
+
+/// What look-ups send along and how long they live.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Opaque text for the destination controller.
+    pub context_token: String,
+    /// Name of this workload for the policy controller.
+    pub workload: String,
+    /// Networks whose addresses are looked up; others are forwarded to as they are.
+    pub networks: Vec<IpNet>,
+    /// How long an outbound target that nobody uses is kept.
+    pub outbound_idle: Duration,
+    /// How long an inbound port that nobody uses is kept.
+    pub inbound_idle: Duration,
+    /// Limits of streams.
+    pub streams: ControlStreams,
+    /// Detection time of targets without policy.
+    pub detect_timeout: Duration,
+    /// Queue of targets without policy.
+    pub queue: Queue,
+    /// Longest wait for a target's first profile; then it has none.
+    pub profile_timeout: Duration,
+    /// Defaults of inbound ports.
+    pub inbound: config::Inbound,
+}
+
+/// Looks things up in the control plane. Cheap to clone.
+#[derive(Clone)]
+pub struct Discovery(Arc<Inner>);
+
+struct Inner {
+    control: Handle,
+    lookup: Lookup,
+    outbound: Arc<Watches<SocketAddr, Arc<Policy>>>,
+    profiles: Arc<Watches<Arc<str>, Arc<Profile>>>,
+    endpoints: Arc<Watches<Arc<str>, EndpointsState>>,
+    inbound: Arc<Watches<u16, Arc<ServerPolicy>>>,
+    /// The tasks behind the values; they end with this.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+// === impl Discovery ===
+
+impl Discovery {
+    /// Look-ups that run on `control`.
+    #[must_use]
+    pub fn new(control: Handle, destination: Client, policy: Client, settings: Settings) -> Self {
+        let (outbound_idle, inbound_idle) = (settings.outbound_idle, settings.inbound_idle);
+        Self(Arc::new(Inner {
+            control,
+            lookup: Lookup {
+                destination,
+                policy,
+                settings: Arc::new(settings),
+            },
+            outbound: Watches::new(outbound_idle),
+            profiles: Watches::new(outbound_idle),
+            endpoints: Watches::new(outbound_idle),
+            inbound: Watches::new(inbound_idle),
+            tasks: Mutex::default(),
+        }))
+    }
+
+    /// The policy for connections to `addr`, once one is known. Where the controller has none, one
+    /// that forwards to `addr`, or to the endpoint that its profile names.
+    pub async fn outbound_policy(&self, addr: SocketAddr) -> watch::Receiver<Arc<Policy>> {
+        let lookup = self.0.lookup.clone();
+        let known = self.looked_up(addr);
+        let placeholder = || {
+            let settings = &self.0.lookup.settings;
+            Arc::new(if known {
+                Policy::invalid(format!("no policy for {addr} from the control plane yet"))
+            } else {
+                Policy::original_dst(addr, settings.detect_timeout, settings.queue)
+            })
+        };
+        let (subscription, task) =
+            self.0
+                .outbound
+                .subscribe(addr, placeholder, |feed| async move {
+                    if known {
+                        lookup.outbound(addr, feed).await;
+                    } else {
+                        feed.heard(true);
+                        feed.settle();
+                    }
+                });
+        self.0.spawn(task);
+        subscription.known(POLICY_LIMIT).await
+    }
+
+    /// The profile of `target` (`host:port`, or an address), or an empty one where there is none.
+    pub async fn profile(&self, target: &str) -> watch::Receiver<Arc<Profile>> {
+        let lookup = self.0.lookup.clone();
+        let target: Arc<str> = target.into();
+        let known = target.parse().map_or(true, |addr| self.looked_up(addr));
+        let key = target.clone();
+        let (subscription, task) =
+            self.0
+                .profiles
+                .subscribe(key, Arc::default, |feed| async move {
+                    if known {
+                        lookup.profile(target, feed).await;
+                    } else {
+                        feed.heard(true);
+                        feed.settle();
+                    }
+                });
+        self.0.spawn(task);
+        subscription
+            .known(self.0.lookup.settings.profile_timeout)
+            .await
+    }
+
+    /// The endpoints of a destination (`host:port`); pending at first.
+    #[must_use]
+    pub fn endpoints(&self, path: &str) -> watch::Receiver<EndpointsState> {
+        let lookup = self.0.lookup.clone();
+        let path: Arc<str> = path.into();
+        let (subscription, task) =
+            self.0
+                .endpoints
+                .subscribe(path.clone(), EndpointsState::default, |feed| {
+                    lookup.endpoints(path, feed)
+                });
+        self.0.spawn(task);
+        subscription.now()
+    }
+
+    /// The policy of an inbound port; the default one until the controller answers.
+    #[must_use]
+    pub fn inbound(&self, port: u16) -> watch::Receiver<Arc<ServerPolicy>> {
+        let lookup = self.0.lookup.clone();
+        let default = || Arc::new(ServerPolicy::default_for(&lookup.settings.inbound, port));
+        let follow = |feed| self.0.lookup.clone().inbound(port, feed);
+        let (subscription, task) = self.0.inbound.subscribe(port, default, follow);
+        self.0.spawn(task);
+        subscription.now()
+    }
+
+    fn looked_up(&self, addr: SocketAddr) -> bool {
+        self.0
+            .lookup
+            .settings
+            .networks
+            .iter()
+            .any(|net| net.contains(&addr.ip()))
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    fn spawn(&self, task: Option<Task>) {
+        let Some(task) = task else { return };
+        let mut tasks = self.tasks.lock();
+        // Those that expired.
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_on(task, &self.control);
+    }
+}

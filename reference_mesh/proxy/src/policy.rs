@@ -5,8 +5,12 @@
 //! (`Protocol::Invalid`), so that each request gets a clear 500 instead of a guess.
 
 pub mod inbound;
+mod inbound_proto;
 pub mod matching;
 pub mod meta;
 pub mod outbound;
+mod outbound_proto;
+pub(crate) mod proto;
 
 pub use self::meta::Meta;
+pub use self::proto::Invalid;

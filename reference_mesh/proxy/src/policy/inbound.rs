@@ -4,12 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::Meta;
-use super::matching::{HostMatch, RequestMatch};
+use super::matching::{self, HostMatch, Request, RequestMatch};
 use super::outbound::Filter;
+use crate::config;
 use crate::identity::Id;
+use crate::mutants::{self, Mutant};
 
 /// The policy of one inbound port.
 #[derive(Clone, Debug)]
@@ -149,4 +151,234 @@ pub enum ClientTls<'a> {
     None,
     /// Terminated; the identity that its certificate proved, if it showed one.
     Established(Option<&'a Id>),
+}
+
+// === impl Authorization ===
+
+impl Authorization {
+    /// Whether it lets this client in.
+    #[must_use]
+    pub fn permits(&self, client: &Client<'_>) -> bool {
+        self.networks
+            .iter()
+            .any(|network| network.contains(client.ip))
+            && self.authentication.holds(client.tls)
+    }
+
+    /// Whether it lets in what the default policy would not, only to say so in the log.
+    #[must_use]
+    pub fn is_audit(&self) -> bool {
+        matches!(&*self.meta, Meta::Default(name) if &**name == "audit")
+    }
+}
+
+/// The first authorization that lets the client in; none denies.
+#[must_use]
+pub fn authorize<'a>(
+    authorizations: &'a [Authorization],
+    client: &Client<'_>,
+) -> Option<&'a Authorization> {
+    let found = authorizations
+        .iter()
+        .find(|authorization| authorization.permits(client));
+    if mutants::active(Mutant::AllowAllAuthz) {
+        found.or(authorizations.first())
+    } else {
+        found
+    }
+}
+
+// === impl Network ===
+
+impl Network {
+    /// Whether the address is in the network and in no exception.
+    #[must_use]
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        // A dual-stack listener sees IPv4 clients as mapped addresses.
+        let ip = ip.to_canonical();
+        self.net.contains(&ip) && !self.except.iter().any(|except| except.contains(&ip))
+    }
+}
+
+// === impl Authentication ===
+
+impl Authentication {
+    fn holds(&self, tls: ClientTls<'_>) -> bool {
+        match (self, tls) {
+            (Self::Unauthenticated, _) | (Self::TlsUnauthenticated, ClientTls::Established(_)) => {
+                true
+            }
+            (
+                Self::TlsAuthenticated {
+                    identities,
+                    suffixes,
+                },
+                ClientTls::Established(Some(id)),
+            ) => {
+                identities.iter().any(|name| **name == *id.as_str())
+                    || suffixes.iter().any(|suffix| suffix.matches(id))
+                    || mutants::active(Mutant::TrustAnyClientId)
+            }
+            _ => false,
+        }
+    }
+}
+
+// === impl Suffix ===
+
+impl Suffix {
+    /// The suffix of these labels, in reading order.
+    #[must_use]
+    pub fn new(labels: &[String]) -> Self {
+        let dotted: String = labels.iter().flat_map(|label| [".", label]).collect();
+        Self {
+            dotted: dotted.into(),
+        }
+    }
+
+    /// Whether the identity is below the suffix: at least one label more.
+    #[must_use]
+    pub fn matches(&self, id: &Id) -> bool {
+        let suffix = if mutants::active(Mutant::SuffixMatchTooWide) {
+            self.dotted.trim_start_matches('.')
+        } else {
+            &self.dotted
+        };
+        let name = id.as_str();
+        name.len() > suffix.len() && name.ends_with(suffix)
+    }
+}
+
+// === impl Http ===
+
+impl Http {
+    /// The route and rule that match best; the rule is none for a route without rules.
+    #[must_use]
+    pub fn find(&self, request: &Request<'_>) -> Option<(&Route, Option<&Rule>)> {
+        let candidates = self.routes.iter().filter_map(|route| {
+            let host = matching::best_host(&route.hosts, request.host)?;
+            if route.rules.is_empty() {
+                return Some((matching::Specificity::of_host(host), (route, None)));
+            }
+            let rules = route.rules.iter().filter_map(|rule| {
+                let specificity = matching::best_match(&rule.matches, host, request)?;
+                Some((specificity, (route, Some(rule))))
+            });
+            matching::first_best(rules)
+        });
+        matching::first_best(candidates).map(|(_, found)| found)
+    }
+}
+
+// === impl ServerPolicy ===
+
+impl ServerPolicy {
+    /// A policy that refuses all, and says why.
+    #[must_use]
+    pub fn invalid(message: impl Into<Arc<str>>) -> Self {
+        Self {
+            meta: Meta::default_named("invalid"),
+            protocol: Protocol::Invalid(message.into()),
+            authorizations: Arc::new([]),
+        }
+    }
+
+    /// What holds for a port until the controller says otherwise.
+    #[must_use]
+    pub fn default_for(config: &config::Inbound, port: u16) -> Self {
+        let (name, mut authorizations) = default_authorizations(config, port);
+        authorizations.push(Authorization::loopback());
+        let authorizations: Arc<[_]> = authorizations.into();
+        let protocol = if config.opaque_ports.contains(&port) {
+            Protocol::Opaque
+        } else {
+            let routes = Arc::new([Route::any(authorizations.clone())]);
+            let http = Http {
+                routes,
+                rate_limit: None,
+            };
+            Protocol::Detect {
+                timeout: config.direction.detect_timeout,
+                http,
+            }
+        };
+        Self {
+            meta: Meta::default_named(name),
+            protocol,
+            authorizations,
+        }
+    }
+}
+
+/// The default's name and what it allows. Ports that require TLS or an identity narrow it.
+fn default_authorizations(
+    config: &config::Inbound,
+    port: u16,
+) -> (&'static str, Vec<Authorization>) {
+    use config::DefaultPolicy;
+    let any = [
+        IpNet::from(Ipv4Net::default()),
+        IpNet::from(Ipv6Net::default()),
+    ];
+    let allow = |name: &str, networks: &[IpNet], authentication: Authentication| {
+        let narrowed = match authentication {
+            _ if config.require_identity_ports.contains(&port) => Authentication::any_identity(),
+            Authentication::Unauthenticated if config.require_tls_ports.contains(&port) => {
+                Authentication::TlsUnauthenticated
+            }
+            authentication => authentication,
+        };
+        let networks = networks.iter().map(|net| Network {
+            net: *net,
+            except: Vec::new(),
+        });
+        vec![Authorization {
+            meta: Meta::default_named(name),
+            networks: networks.collect(),
+            authentication: narrowed,
+        }]
+    };
+    let name = default_name(config.default_policy);
+    let list = match config.default_policy {
+        DefaultPolicy::Deny => Vec::new(),
+        DefaultPolicy::AllAuthenticated => allow(name, &any, Authentication::any_identity()),
+        DefaultPolicy::AllUnauthenticated | DefaultPolicy::Audit => {
+            allow(name, &any, Authentication::Unauthenticated)
+        }
+        DefaultPolicy::ClusterAuthenticated => allow(
+            name,
+            &config.cluster_networks,
+            Authentication::any_identity(),
+        ),
+        DefaultPolicy::ClusterUnauthenticated => allow(
+            name,
+            &config.cluster_networks,
+            Authentication::Unauthenticated,
+        ),
+    };
+    (name, list)
+}
+
+/// As `INBOUND_DEFAULT_POLICY` spells it.
+fn default_name(policy: config::DefaultPolicy) -> &'static str {
+    use config::DefaultPolicy;
+    match policy {
+        DefaultPolicy::Deny => "deny",
+        DefaultPolicy::AllAuthenticated => "all-authenticated",
+        DefaultPolicy::AllUnauthenticated => "all-unauthenticated",
+        DefaultPolicy::ClusterAuthenticated => "cluster-authenticated",
+        DefaultPolicy::ClusterUnauthenticated => "cluster-unauthenticated",
+        DefaultPolicy::Audit => "audit",
+    }
+}
+
+impl Authentication {
+    /// Any identity.
+    #[must_use]
+    pub fn any_identity() -> Self {
+        Self::TlsAuthenticated {
+            identities: Vec::new(),
+            suffixes: vec![Suffix::new(&[])],
+        }
+    }
 }

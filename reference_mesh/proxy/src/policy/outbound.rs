@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::Meta;
-use super::matching::{HostMatch, RequestMatch};
+use super::matching::{self, HostMatch, Request, RequestMatch};
 use crate::discovery::Endpoint;
 
 /// The policy of one outbound target.
@@ -447,5 +447,66 @@ impl Http {
             }]),
             accrual: FailureAccrual::None,
         }
+    }
+}
+
+/// A route's rule that took a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// What happens to the request.
+    pub policy: &'a Arc<RoutePolicy>,
+    /// Bytes of the path that matched, for [`RedirectPath::Prefix`].
+    pub path_len: usize,
+}
+
+impl Http {
+    /// The rule that matches best; none is a 404.
+    #[must_use]
+    pub fn find(&self, request: &Request<'_>) -> Option<Found<'_>> {
+        let candidates = self.routes.iter().filter_map(|route| {
+            let host = matching::best_host(&route.hosts, request.host)?;
+            let rules = route.rules.iter().filter_map(|rule| {
+                Some((
+                    matching::best_match(&rule.matches, host, request)?,
+                    &rule.policy,
+                ))
+            });
+            matching::first_best(rules)
+        });
+        let (specificity, policy) = matching::first_best(candidates)?;
+        Some(Found {
+            policy,
+            path_len: specificity.path_len(),
+        })
+    }
+}
+
+impl Tls {
+    /// The route whose SNI condition matches best.
+    #[must_use]
+    pub fn find(&self, sni: &str) -> Option<&TcpRoute> {
+        let mut best: Option<(matching::HostSpecificity, &TcpRoute)> = None;
+        for route in self.routes.iter() {
+            if let Some(specificity) = matching::best_host(&route.snis, Some(sni))
+                && best.is_none_or(|(found, _)| specificity > found)
+            {
+                best = Some((specificity, route));
+            }
+        }
+        best.map(|(_, route)| route)
+    }
+}
+
+impl RetryOn {
+    /// Whether this HTTP status is tried again.
+    #[must_use]
+    pub fn status(&self, status: u16) -> bool {
+        matches!(self, Self::Statuses(ranges) if ranges.iter().any(|range| range.contains(&status)))
+    }
+
+    /// Whether this gRPC code is tried again.
+    #[must_use]
+    pub fn grpc_code(&self, code: u16) -> bool {
+        matches!(self, Self::GrpcCodes(bits) if code < 32 && bits & (1 << code) != 0)
     }
 }

@@ -1,0 +1,177 @@
+//! One attempt to reach a control-plane component.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
+use socket2::{SockRef, TcpKeepalive};
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tonic::body::Body;
+
+use super::dns::{ResolveError, Resolver};
+use crate::config::ControlAddr;
+use crate::identity::Id;
+use crate::tls::{ClientAlpn, Credentials, NoOutboundTls, OutboundTls};
+
+/// Limit of the TCP handshake with one address.
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// Limit of the TLS and HTTP/2 handshakes together.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+/// A peer that is gone is noticed by TCP, not by HTTP/2 pings: gRPC servers punish those.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// How long sent bytes may stay unacknowledged.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// HTTP/2 window of each stream: one large endpoint update.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024 - 1;
+
+/// Where a component is and how to be sure that it is it.
+pub(super) struct Target {
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// The identity to ask for; none for plain text.
+    pub(super) tls: Option<(Id, ServerName<'static>)>,
+}
+
+/// Why a component cannot be reached.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// The address needs a name that is missing or no DNS name.
+    #[error("{0}: a control-plane address that is not loopback needs a DNS name as its identity")]
+    Name(String),
+    /// No address.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// No TCP connection.
+    #[error("cannot connect to {0}: {1}")]
+    Tcp(SocketAddr, io::Error),
+    /// No TLS: not the wanted peer, or not our certificate.
+    #[error("TLS with {0}: {1}")]
+    Tls(SocketAddr, io::Error),
+    /// No HTTP/2.
+    #[error("HTTP/2 with {0}: {1}")]
+    Http(SocketAddr, hyper::Error),
+}
+
+/// An HTTP/2 connection. Dropping it closes it.
+pub(super) struct Connection {
+    pub(super) send: SendRequest<Body>,
+    driver: JoinHandle<()>,
+}
+
+// === impl Target ===
+
+impl Target {
+    pub(super) fn new(addr: &ControlAddr) -> Result<Self, ConnectError> {
+        let name = || ConnectError::Name(format!("{}:{}", addr.host, addr.port));
+        let tls = match &addr.name {
+            _ if addr.is_loopback() => None,
+            None => return Err(name()),
+            Some(text) => {
+                let id = Id::parse_dns(text).map_err(|_| name())?;
+                let sni =
+                    ServerName::try_from(text.clone()).map_err(|_: InvalidDnsNameError| name())?;
+                Some((id, sni))
+            }
+        };
+        Ok(Self {
+            host: addr.host.clone(),
+            port: addr.port,
+            tls,
+        })
+    }
+
+    /// As metrics label it.
+    pub(super) fn tls_label(&self) -> OutboundTls {
+        match &self.tls {
+            Some((id, _)) => OutboundTls::Established {
+                server_id: id.clone(),
+            },
+            None => OutboundTls::None(NoOutboundTls::Loopback),
+        }
+    }
+
+    /// Tries the addresses one after the other.
+    pub(super) async fn connect(
+        &self,
+        component: &str,
+        resolver: &Resolver,
+        credentials: &Credentials,
+    ) -> Result<(Connection, usize), ConnectError> {
+        let addresses = resolver.resolve(component, &self.host, self.port).await?;
+        let count = addresses.len();
+        let mut failure = ResolveError::Empty(self.host.clone()).into();
+        for address in addresses {
+            match self.connect_to(address, credentials).await {
+                Ok(connection) => return Ok((connection, count)),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    async fn connect_to(
+        &self,
+        address: SocketAddr,
+        credentials: &Credentials,
+    ) -> Result<Connection, ConnectError> {
+        let late = || io::Error::from(io::ErrorKind::TimedOut);
+        let stream = timeout(CONNECT_LIMIT, TcpStream::connect(address)).await;
+        let stream = stream
+            .unwrap_or_else(|_| Err(late()))
+            .and_then(tuned)
+            .map_err(|error| ConnectError::Tcp(address, error))?;
+        let Some((id, sni)) = &self.tls else {
+            return handshake(address, stream).await;
+        };
+        let connector = TlsConnector::from(credentials.client_config(id, ClientAlpn::None));
+        let tls = timeout(HANDSHAKE_LIMIT, connector.connect(sni.clone(), stream)).await;
+        let tls = tls
+            .unwrap_or_else(|_| Err(late()))
+            .map_err(|error| ConnectError::Tls(address, error))?;
+        handshake(address, tls).await
+    }
+}
+
+// === impl Connection ===
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+async fn handshake<S>(address: SocketAddr, stream: S) -> Result<Connection, ConnectError>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+{
+    let (send, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| ConnectError::Http(address, error))?;
+    let driver = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%address, %error, "control connection ended");
+        }
+    });
+    Ok(Connection { send, driver })
+}
+
+fn tuned(stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(&stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    Ok(stream)
+}

@@ -1,0 +1,128 @@
+//! Reading endpoints.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use linkerd2_proxy_api::destination as pb;
+use linkerd2_proxy_api::net::TcpAddress;
+use rustls::pki_types::DnsName;
+
+use super::{Endpoint, EndpointMeta, Http2Params, Labels, ProtocolHint};
+use crate::identity::Id;
+use crate::policy::{Invalid, Meta};
+use crate::tls::ServerTls;
+
+/// Labels of one endpoint that are kept; each becomes part of several metrics.
+const MAX_LABELS: usize = 32;
+
+impl TryFrom<pb::WeightedAddr> for Endpoint {
+    type Error = Invalid;
+
+    fn try_from(value: pb::WeightedAddr) -> Result<Self, Invalid> {
+        endpoint(value, &HashMap::new())
+    }
+}
+
+/// Reads an endpoint of a set that has labels of its own.
+pub(super) fn endpoint(
+    value: pb::WeightedAddr,
+    set_labels: &HashMap<String, String>,
+) -> Result<Endpoint, Invalid> {
+    let addr = value
+        .addr
+        .ok_or_else(|| Invalid::new("missing endpoint address"))?;
+    let addr = address(addr)?;
+    let hint = value.protocol_hint.unwrap_or_default();
+    let port = hint
+        .opaque_transport
+        .and_then(|transport| transport_port(transport.inbound_port));
+    let authority = value
+        .authority_override
+        .map(|authority| authority.authority_override);
+    let meta = EndpointMeta {
+        labels: merge(set_labels, &value.metric_labels),
+        tls: value.tls_identity.and_then(server_tls),
+        protocol_hint: match hint.protocol {
+            None => ProtocolHint::Unknown,
+            Some(pb::protocol_hint::Protocol::H2(_)) => ProtocolHint::H2,
+            Some(pb::protocol_hint::Protocol::Opaque(_)) => ProtocolHint::Opaque,
+        },
+        opaque_transport_port: port,
+        authority_override: authority.filter(|name| !name.is_empty()).map(Into::into),
+        http2: value.http2.map(http2_params).unwrap_or_default(),
+        resource: value
+            .resource_ref
+            .and_then(|meta| Meta::inbound(Some(meta)).ok()),
+        weight: value.weight,
+    };
+    Ok(Endpoint {
+        addr,
+        meta: Arc::new(meta),
+    })
+}
+
+/// Reads an address; the port must be one.
+pub(super) fn address(value: TcpAddress) -> Result<SocketAddr, Invalid> {
+    let port = u16::try_from(value.port).ok().filter(|port| *port != 0);
+    let port = port.ok_or_else(|| Invalid::new(format!("invalid port {}", value.port)))?;
+    let ip = value.ip.and_then(|ip| IpAddr::try_from(ip).ok());
+    let ip = ip.ok_or_else(|| Invalid::new("invalid endpoint IP address"))?;
+    Ok(SocketAddr::new(ip, port))
+}
+
+/// As in linkerd2-proxy, 65535 is no port.
+fn transport_port(port: u32) -> Option<u16> {
+    u16::try_from(port)
+        .ok()
+        .filter(|port| (1..u16::MAX).contains(port))
+}
+
+/// The identity to ask for. One that cannot be used is none: the endpoint is then plain text, as it
+/// is in linkerd2-proxy.
+fn server_tls(value: pb::TlsIdentity) -> Option<ServerTls> {
+    use pb::tls_identity::Strategy;
+    let (id, own_name) = match value.strategy? {
+        Strategy::DnsLikeIdentity(dns) => {
+            let id = Id::parse_dns(&dns.name).ok()?;
+            let name = id.to_string();
+            (id, Some(name))
+        }
+        Strategy::UriLikeIdentity(uri) => (Id::parse_uri(&uri.uri).ok()?, None),
+    };
+    let name = value.server_name.map(|name| name.name).or(own_name)?;
+    DnsName::try_from(name.as_str()).ok()?;
+    Some(ServerTls {
+        id,
+        server_name: name.into(),
+    })
+}
+
+fn merge(set: &HashMap<String, String>, own: &HashMap<String, String>) -> Labels {
+    let all: BTreeMap<_, _> = set
+        .iter()
+        .chain(own)
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    Arc::new(all.into_iter().take(MAX_LABELS).collect())
+}
+
+fn http2_params(value: pb::Http2ClientParams) -> Http2Params {
+    let flow = value.flow_control.unwrap_or_default();
+    let internals = value.internals.unwrap_or_default();
+    let keep_alive = value.keep_alive.unwrap_or_default();
+    let size = |value: u32| Some(value).filter(|value| *value > 0);
+    let wide = |value: u32| size(value).and_then(|value| usize::try_from(value).ok());
+    let time = |value: Option<prost_types::Duration>| Duration::try_from(value?).ok();
+    Http2Params {
+        initial_connection_window_size: size(flow.initial_connection_window_size),
+        initial_stream_window_size: size(flow.initial_stream_window_size),
+        adaptive_flow_control: flow.adaptive_flow_control,
+        keep_alive: time(keep_alive.interval).zip(time(keep_alive.timeout)),
+        keep_alive_while_idle: keep_alive.while_idle,
+        max_concurrent_reset_streams: wide(internals.max_concurrent_reset_streams),
+        max_frame_size: size(internals.max_frame_size),
+        max_send_buf_size: wide(internals.max_send_buf_size),
+    }
+}

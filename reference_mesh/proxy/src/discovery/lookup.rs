@@ -1,0 +1,247 @@
+//! The four look-ups, each as a task that follows one stream.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use linkerd2_proxy_api::destination::destination_client::DestinationClient;
+use linkerd2_proxy_api::destination::update::Update as Change;
+use linkerd2_proxy_api::destination::{GetDestination, Update};
+use linkerd2_proxy_api::inbound::inbound_server_policies_client::InboundServerPoliciesClient;
+use linkerd2_proxy_api::inbound::{PortSpec, Server};
+use linkerd2_proxy_api::outbound::outbound_policies_client::OutboundPoliciesClient;
+use linkerd2_proxy_api::outbound::traffic_spec::Target as TrafficTarget;
+use linkerd2_proxy_api::outbound::{OutboundPolicy, TrafficSpec};
+use tokio::time::timeout;
+use tonic::{Code, Status};
+
+use super::endpoint_proto::{address, endpoint};
+use super::follow::Follower;
+use super::watches::Feed;
+use super::{Endpoint, EndpointsState, Profile, Settings};
+use crate::control::Client;
+use crate::policy::inbound::ServerPolicy;
+use crate::policy::outbound::Policy;
+
+/// How long a target without policy waits for its profile, which may name an endpoint.
+const FALLBACK_PROFILE_LIMIT: Duration = Duration::from_secs(1);
+/// Largest message that is taken. A service with thousands of endpoints is a few MiB.
+const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// What a look-up needs. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Lookup {
+    pub(super) destination: Client,
+    pub(super) policy: Client,
+    pub(super) settings: Arc<Settings>,
+}
+
+// === impl Lookup ===
+
+impl Lookup {
+    /// Follows the policy of an outbound address.
+    pub(super) async fn outbound(self, addr: SocketAddr, feed: Feed<Arc<Policy>>) {
+        let client = OutboundPoliciesClient::new(self.policy.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let open = || {
+            let mut client = client.clone();
+            let spec = TrafficSpec {
+                source_workload: self.settings.workload.clone(),
+                target: Some(TrafficTarget::Addr(addr.into())),
+            };
+            async move { client.watch(spec).await }
+        };
+        let message = |policy: OutboundPolicy, _| {
+            let policy = Policy::try_from(policy).unwrap_or_else(|error| {
+                tracing::warn!(%addr, %error, "Client policy misconfigured");
+                Policy::invalid(error.to_string())
+            });
+            feed.set(Arc::new(policy));
+        };
+        let mut follower = Follower::new(&self.policy, self.settings.streams);
+        loop {
+            let status = follower.run(&feed, open, message).await;
+            tracing::debug!(%addr, %status, "outbound policy watch failed");
+            match status.code() {
+                Code::NotFound | Code::Unimplemented => {
+                    feed.set(Arc::new(self.fallback(addr).await));
+                }
+                _ if is_final(&status) => {
+                    feed.set(Arc::new(Policy::invalid(status.message())));
+                    return feed.heard(true);
+                }
+                _ => {}
+            }
+            follower.pause().await;
+        }
+    }
+
+    /// A policy for a target of which the policy controller knows nothing.
+    async fn fallback(&self, addr: SocketAddr) -> Policy {
+        let Settings {
+            detect_timeout,
+            queue,
+            ..
+        } = *self.settings;
+        let mut client = DestinationClient::new(self.destination.clone());
+        let first = async {
+            let request = self.destination_request(&addr.to_string());
+            client
+                .get_profile(request)
+                .await?
+                .into_inner()
+                .message()
+                .await
+        };
+        let profile = match timeout(FALLBACK_PROFILE_LIMIT, first).await {
+            Ok(Ok(Some(profile))) => Profile::from(profile),
+            _ => Profile::default(),
+        };
+        let endpoint = profile.endpoint.unwrap_or_else(|| Endpoint::plain(addr));
+        Policy::forward(endpoint, profile.opaque, detect_timeout, queue)
+    }
+
+    /// Follows the profile of a target (`host:port`). Any failure is "no profile".
+    pub(super) async fn profile(self, target: Arc<str>, feed: Feed<Arc<Profile>>) {
+        let client = self.destination_client();
+        let open = || {
+            let mut client = client.clone();
+            let request = self.destination_request(&target);
+            async move { client.get_profile(request).await }
+        };
+        let message = |profile, _| feed.set(Arc::new(Profile::from(profile)));
+        let mut follower = Follower::new(&self.destination, self.settings.streams);
+        loop {
+            let status = follower.run(&feed, open, message).await;
+            tracing::debug!(%target, %status, "profile watch failed");
+            feed.settle();
+            if is_final(&status) {
+                return feed.heard(true);
+            }
+            follower.pause().await;
+        }
+    }
+
+    /// Follows the endpoints of a destination (`host:port`).
+    pub(super) async fn endpoints(self, path: Arc<str>, feed: Feed<EndpointsState>) {
+        let client = self.destination_client();
+        let open = || {
+            let mut client = client.clone();
+            let request = self.destination_request(&path);
+            async move { client.get(request).await }
+        };
+        let mut known = BTreeMap::new();
+        let mut message = |update: Update, first| {
+            if let Some(state) = apply(&path, &mut known, update, first) {
+                feed.set(state);
+            }
+        };
+        let mut follower = Follower::new(&self.destination, self.settings.streams);
+        loop {
+            let status = follower.run(&feed, open, &mut message).await;
+            tracing::debug!(%path, %status, "endpoint watch failed");
+            if is_final(&status) {
+                feed.set(EndpointsState::Rejected);
+                return feed.heard(true);
+            }
+            follower.pause().await;
+        }
+    }
+
+    /// Follows the policy of an inbound port.
+    pub(super) async fn inbound(self, port: u16, feed: Feed<Arc<ServerPolicy>>) {
+        let client = InboundServerPoliciesClient::new(self.policy.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let open = || {
+            let mut client = client.clone();
+            let workload = self.settings.workload.clone();
+            let spec = PortSpec {
+                workload,
+                port: port.into(),
+            };
+            async move { client.watch_port(spec).await }
+        };
+        let message = |server: Server, _| {
+            let policy = ServerPolicy::try_from(server).unwrap_or_else(|error| {
+                tracing::warn!(port, %error, "Server policy misconfigured");
+                ServerPolicy::invalid(error.to_string())
+            });
+            feed.set(Arc::new(policy));
+        };
+        let mut follower = Follower::new(&self.policy, self.settings.streams);
+        loop {
+            let status = follower.run(&feed, open, message).await;
+            tracing::warn!(port, %status, "inbound policy watch failed; the last policy holds");
+            if is_final(&status) {
+                return;
+            }
+            follower.pause().await;
+        }
+    }
+
+    fn destination_client(&self) -> DestinationClient<Client> {
+        DestinationClient::new(self.destination.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    fn destination_request(&self, path: &str) -> GetDestination {
+        GetDestination {
+            scheme: String::new(),
+            path: path.to_owned(),
+            context_token: self.settings.context_token.clone(),
+        }
+    }
+}
+
+/// Whether asking again would get the same answer.
+fn is_final(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::InvalidArgument | Code::FailedPrecondition
+    )
+}
+
+/// Changes the set as the update says; none when the update says nothing.
+///
+/// The first update of a stream replaces the set: what was known of an earlier stream is stale, and
+/// is kept only until the control plane speaks again.
+fn apply(
+    path: &str,
+    known: &mut BTreeMap<SocketAddr, Endpoint>,
+    update: Update,
+    first: bool,
+) -> Option<EndpointsState> {
+    let change = update.update?;
+    if first {
+        known.clear();
+    }
+    match change {
+        Change::Add(set) => {
+            for addr in set.addrs {
+                match endpoint(addr, &set.metric_labels) {
+                    Ok(endpoint) => drop(known.insert(endpoint.addr, endpoint)),
+                    Err(error) => tracing::warn!(path, %error, "endpoint ignored"),
+                }
+            }
+        }
+        Change::Remove(set) => {
+            for addr in set.addrs {
+                if let Ok(addr) = address(addr) {
+                    known.remove(&addr);
+                }
+            }
+        }
+        Change::NoEndpoints(none) => {
+            known.clear();
+            return Some(EndpointsState::Empty {
+                exists: none.exists,
+            });
+        }
+    }
+    Some(if known.is_empty() {
+        EndpointsState::Empty { exists: true }
+    } else {
+        EndpointsState::Known(Arc::new(known.clone()))
+    })
+}

@@ -1,0 +1,259 @@
+//! Reading inbound policies.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use linkerd2_proxy_api::{inbound as pb, net};
+
+use super::Meta;
+use super::inbound::{
+    Authentication, Authorization, Http, Network, Protocol, RateLimit, Route, Rule, ServerPolicy,
+    Suffix,
+};
+use super::outbound::Filter;
+use super::proto::{
+    Invalid, duration, each, fail_grpc, fail_http, grpc_match, host, http_match, redirect,
+    request_headers, required,
+};
+use crate::identity::Id;
+
+impl TryFrom<pb::Server> for ServerPolicy {
+    type Error = Invalid;
+
+    fn try_from(value: pb::Server) -> Result<Self, Invalid> {
+        let mut authorizations = each(value.authorizations, authorization)?;
+        authorizations.push(Authorization::loopback());
+        let authorizations: Arc<[_]> = authorizations.into();
+        let kind = value.protocol.and_then(|protocol| protocol.kind);
+        let protocol = match required(kind, "protocol")? {
+            pb::proxy_protocol::Kind::Detect(detect) => {
+                let timeout = required(detect.timeout, "protocol detection timeout")?;
+                Protocol::Detect {
+                    timeout: duration(timeout, "protocol detection timeout")?,
+                    http: http(
+                        detect.http_routes,
+                        detect.http_local_rate_limit,
+                        &authorizations,
+                    )?,
+                }
+            }
+            pb::proxy_protocol::Kind::Http1(value) => {
+                Protocol::Http1(http(value.routes, value.local_rate_limit, &authorizations)?)
+            }
+            pb::proxy_protocol::Kind::Http2(value) => {
+                Protocol::Http2(http(value.routes, value.local_rate_limit, &authorizations)?)
+            }
+            pb::proxy_protocol::Kind::Grpc(value) => {
+                let routes = each(value.routes, grpc_route)?;
+                let routes = or_default(routes, &authorizations);
+                Protocol::Grpc(Http {
+                    routes,
+                    rate_limit: None,
+                })
+            }
+            pb::proxy_protocol::Kind::Opaque(_) => Protocol::Opaque,
+            pb::proxy_protocol::Kind::Tls(_) => Protocol::Tls,
+        };
+        Ok(Self {
+            meta: labels_meta(&value.labels, "server"),
+            protocol,
+            authorizations,
+        })
+    }
+}
+
+/// Older control planes name resources by labels.
+fn labels_meta(labels: &HashMap<String, String>, default_kind: &str) -> Arc<Meta> {
+    let label = |key: &str, default: &str| -> Arc<str> {
+        labels.get(key).map_or(default, String::as_str).into()
+    };
+    let name = label("name", "");
+    if labels.get("kind").is_some_and(|kind| kind == "default") {
+        return Arc::new(Meta::Default(name));
+    }
+    Arc::new(Meta::Resource {
+        group: label("group", "policy.linkerd.io"),
+        kind: label("kind", default_kind),
+        name,
+        namespace: "".into(),
+        section: "".into(),
+        port: None,
+    })
+}
+
+fn http(
+    routes: Vec<pb::HttpRoute>,
+    limit: Option<pb::HttpLocalRateLimit>,
+    authorizations: &Arc<[Authorization]>,
+) -> Result<Http, Invalid> {
+    let routes = each(routes, http_route)?;
+    let rate_limit = limit.map(rate_limit).transpose()?.map(Arc::new);
+    Ok(Http {
+        routes: or_default(routes, authorizations),
+        rate_limit,
+    })
+}
+
+fn or_default(routes: Vec<Route>, authorizations: &Arc<[Authorization]>) -> Arc<[Route]> {
+    if routes.is_empty() {
+        Arc::new([Route::any(authorizations.clone())])
+    } else {
+        routes.into()
+    }
+}
+
+fn http_route(route: pb::HttpRoute) -> Result<Route, Invalid> {
+    use pb::http_route::filter::Kind;
+    let rules = each(route.rules, |rule| {
+        let filters = each(rule.filters, |filter| match filter.kind {
+            None => Ok(Filter::Unknown),
+            Some(Kind::FailureInjector(value)) => fail_http(value),
+            Some(Kind::RequestHeaderModifier(value)) => request_headers(value),
+            Some(Kind::Redirect(value)) => redirect(value),
+        })?;
+        Ok(Rule {
+            matches: each(rule.matches, http_match)?,
+            filters,
+        })
+    })?;
+    Ok(Route {
+        meta: Meta::inbound(route.metadata)?,
+        hosts: each(route.hosts, host)?,
+        authorizations: route_authorizations(route.authorizations)?,
+        rules,
+    })
+}
+
+fn grpc_route(route: pb::GrpcRoute) -> Result<Route, Invalid> {
+    use pb::grpc_route::filter::Kind;
+    let rules = each(route.rules, |rule| {
+        let filters = each(rule.filters, |filter| match filter.kind {
+            None => Ok(Filter::Unknown),
+            Some(Kind::FailureInjector(value)) => fail_grpc(value),
+            Some(Kind::RequestHeaderModifier(value)) => request_headers(value),
+        })?;
+        Ok(Rule {
+            matches: each(rule.matches, grpc_match)?,
+            filters,
+        })
+    })?;
+    Ok(Route {
+        meta: Meta::inbound(route.metadata)?,
+        hosts: each(route.hosts, host)?,
+        authorizations: route_authorizations(route.authorizations)?,
+        rules,
+    })
+}
+
+fn route_authorizations(list: Vec<pb::Authz>) -> Result<Arc<[Authorization]>, Invalid> {
+    let mut list = each(list, authorization)?;
+    list.push(Authorization::loopback());
+    Ok(list.into())
+}
+
+fn authorization(value: pb::Authz) -> Result<Authorization, Invalid> {
+    let meta = match value.metadata {
+        Some(metadata) => Meta::inbound(Some(metadata))?,
+        None => labels_meta(&value.labels, "serverauthorization"),
+    };
+    if value.networks.is_empty() {
+        return Err(Invalid::new("missing networks of an authorization"));
+    }
+    Ok(Authorization {
+        meta,
+        networks: each(value.networks, network)?,
+        authentication: authentication(value.authentication)?,
+    })
+}
+
+fn network(value: pb::Network) -> Result<Network, Invalid> {
+    Ok(Network {
+        net: ip_net(value.net)?,
+        except: each(value.except, |net| ip_net(Some(net)))?,
+    })
+}
+
+fn ip_net(value: Option<net::IpNetwork>) -> Result<IpNet, Invalid> {
+    let value = required(value, "network")?;
+    IpNet::try_from(value).map_err(|error| Invalid::new(error.to_string()))
+}
+
+fn authentication(value: Option<pb::Authn>) -> Result<Authentication, Invalid> {
+    use pb::authn::Permit;
+    use pb::authn::permit_mesh_tls::Clients;
+    let permit = required(value.and_then(|value| value.permit), "authentication")?;
+    let Permit::MeshTls(tls) = permit else {
+        return Ok(Authentication::Unauthenticated);
+    };
+    match required(tls.clients, "mesh TLS clients")? {
+        Clients::Unauthenticated(_) => Ok(Authentication::TlsUnauthenticated),
+        Clients::Identities(value) => Ok(Authentication::TlsAuthenticated {
+            identities: value
+                .identities
+                .into_iter()
+                .map(|id| id.name.into())
+                .collect(),
+            suffixes: value
+                .suffixes
+                .into_iter()
+                .map(|suffix| Suffix::new(&suffix.parts))
+                .collect(),
+        }),
+    }
+}
+
+fn rate_limit(value: pb::HttpLocalRateLimit) -> Result<RateLimit, Invalid> {
+    let rps = |limit: Option<pb::http_local_rate_limit::Limit>| {
+        limit
+            .map(|limit| limit.requests_per_second)
+            .filter(|rps| *rps > 0)
+    };
+    let overrides = each(value.overrides, |value| {
+        let limit = required(rps(value.limit), "rate of a rate limit override")?;
+        let clients = value.clients.unwrap_or_default().identities;
+        let clients = each(clients, |id| {
+            Id::parse(&id.name).map_err(|error| Invalid::new(error.to_string()))
+        })?;
+        Ok((clients, limit))
+    })?;
+    Ok(RateLimit {
+        meta: Meta::inbound(value.metadata)?,
+        total_rps: rps(value.total),
+        identity_rps: rps(value.identity),
+        overrides,
+    })
+}
+
+impl Authorization {
+    /// What is always allowed: the pod itself.
+    #[must_use]
+    pub fn loopback() -> Self {
+        let host = |ip: IpAddr| Network {
+            net: ip.into(),
+            except: Vec::new(),
+        };
+        Self {
+            meta: Meta::default_named("localhost"),
+            networks: vec![
+                host(Ipv4Addr::LOCALHOST.into()),
+                host(Ipv6Addr::LOCALHOST.into()),
+            ],
+            authentication: Authentication::Unauthenticated,
+        }
+    }
+}
+
+impl Route {
+    /// A route for all requests.
+    #[must_use]
+    pub fn any(authorizations: Arc<[Authorization]>) -> Self {
+        Self {
+            meta: Meta::default_named("default"),
+            hosts: Vec::new(),
+            authorizations,
+            rules: Vec::new(),
+        }
+    }
+}
