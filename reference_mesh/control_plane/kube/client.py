@@ -7,13 +7,18 @@ the rest, so typed models of whole objects would only cost time and memory.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 from lightkube import AsyncClient
 from lightkube.core.exceptions import ConfigError
-from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+from lightkube.generic_resource import (
+    GenericGlobalResource,
+    GenericNamespacedResource,
+    create_api_info,
+)
 
 from reference_mesh.errors import ClusterError
 
@@ -36,14 +41,22 @@ class Kind:
     @property
     def resource(self) -> Any:
         """The lightkube class of this kind; objects of it are dictionaries."""
-        make = create_namespaced_resource if self.namespaced else create_global_resource
-        return make(self.group, self.version, self.name, self.plural)
+        return _resource(self)
 
 
 SECRETS = Kind("", "v1", "Secret", "secrets")
 CONFIG_MAPS = Kind("", "v1", "ConfigMap", "configmaps")
 EVENTS = Kind("", "v1", "Event", "events")
 TOKEN_REVIEWS = Kind("authentication.k8s.io", "v1", "TokenReview", "tokenreviews", namespaced=False)
+
+
+@functools.cache
+def _resource(kind: Kind) -> Any:
+    # Not by lightkube's create_*_resource: its registry holds one class per kind and process,
+    # and refuses this one where somebody has imported the typed class.
+    base: Any = GenericNamespacedResource if kind.namespaced else GenericGlobalResource
+    about = create_api_info(kind.group, kind.version, kind.name, kind.plural)
+    return type(kind.name, (base,), {"_api_info": about})
 
 
 def connect() -> AsyncClient:
