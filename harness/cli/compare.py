@@ -9,7 +9,7 @@ import click
 
 from harness.errors import EnvironmentLacks, UsageError
 from harness.record.find import find_run
-from harness.record.folder import give_to_caller, read_run
+from harness.record.folder import give_to_caller, make_folder, read_run
 from reports.comparison import comparison_page
 from reports.difference import Kind, check_rows, figure_rows
 from reports.write import read_histograms
@@ -45,7 +45,7 @@ def command(runs: tuple[str, ...], force: bool, output: Path | None, out: Path) 
     page = comparison_page(read, [read_histograms(folder) for folder in folders])
     target = output or out / "compare.html"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         target.write_text(page, encoding="utf-8")
     except OSError as error:
         raise EnvironmentLacks(f"cannot write {target}: {error.strerror}") from error

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from harness.record.histogram import Latencies
 
-__all__ = ["RunFolder", "give_to_caller", "read_kill_matrix", "read_run"]
+__all__ = ["RunFolder", "give_to_caller", "make_folder", "read_kill_matrix", "read_run"]
 
 _INLINE_BYTES = 4_000
 """Evidence longer than this goes to a file of its own; the record keeps its last part."""
@@ -35,10 +35,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         for part in ("histograms", "logs"):
-            try:
-                (path / part).mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise _cannot_write(path / part, error) from error
+            make_folder(path / part)
 
     @classmethod
     def create(cls, out: Path, suite: str, mesh: str, now: dt.datetime) -> RunFolder:
@@ -52,8 +49,7 @@ class RunFolder:
             beside.replace(latest)
         except OSError as error:
             raise _cannot_write(latest, error) from error
-        for path in (out, out / "runs", latest, folder.path):
-            give_to_caller(path)
+        give_to_caller(latest)
         return folder
 
     def write_run(self, run: Run) -> None:
@@ -86,8 +82,8 @@ class RunFolder:
         """
         target = self.path / name
         beside = target.with_name(f".{target.name}.new")
+        make_folder(target.parent)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
             beside.write_bytes(content)
             beside.replace(target)
         except OSError as error:
@@ -122,6 +118,23 @@ def read_kill_matrix(folder: Path) -> KillMatrix | None:
         return msgspec.json.decode(_read(path), type=KillMatrix)
     except msgspec.DecodeError as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def make_folder(path: Path) -> None:
+    """
+    Make a folder and what is missing above it, all of it the caller's under sudo.
+
+    Raises:
+        EnvironmentLacks: it cannot be made.
+
+    """
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    for one in missing:
+        give_to_caller(one)
 
 
 def give_to_caller(path: Path) -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from harness.stats import blocks, equivalence, shares
 
-
 STRICT, USUAL = (1e-3, 0.999), (1e-2, 0.99)
 """`(alpha, power)` of both columns of the table."""
 
