@@ -17,7 +17,14 @@ from reference_mesh.errors import RefmeshError
 __all__ = ["main"]
 
 _COMMANDS = {
+    "check": "Check the installation for potential problems",
+    "inject": "Add the sidecar to a Kubernetes config",
     "install": "Output the configuration to install the mesh",
+    "prune": "Output resources that an upgrade left over",
+    "uninject": "Remove the sidecar from a Kubernetes config",
+    "uninstall": "Output the resources to delete to uninstall the mesh",
+    "upgrade": "Output the configuration to upgrade the mesh",
+    "version": "Print the versions of client, control plane and proxies",
 }
 
 

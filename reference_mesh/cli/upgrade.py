@@ -1,0 +1,75 @@
+"""`refmesh upgrade`: prints the control plane anew, with what the installed one has kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from reference_mesh.cli import installed
+from reference_mesh.cli.install import given_issuer, load_values_files
+from reference_mesh.cli.kubernetes import connected
+from reference_mesh.cli.options import Where, where_options
+from reference_mesh.errors import InvalidInput
+from reference_mesh.manifests import certificates, control_plane, crds, documents, overrides
+
+__all__ = ["command"]
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("upgrade")
+@click.option("--crds", "only_crds", is_flag=True, help="Print the custom resource definitions.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set one value.")
+@click.option("-f", "--values", "files", multiple=True, type=_FILE, help="YAML file of values.")
+@click.option("--identity-trust-anchors-file", "anchors", type=_FILE, help="PEM bundle of roots.")
+@click.option("--identity-issuer-certificate-file", "issuer", type=_FILE, help="PEM certificate.")
+@click.option("--identity-issuer-key-file", "key", type=_FILE, help="PEM key of the issuer.")
+@where_options
+def command(
+    where: Where,
+    *,
+    only_crds: bool,
+    settings: tuple[str, ...],
+    files: tuple[Path, ...],
+    anchors: Path | None,
+    issuer: Path | None,
+    key: Path | None,
+) -> None:
+    """
+    Output Kubernetes resources to upgrade the mesh; pipe them into `kubectl apply -f -`.
+
+    The issuer, the trust anchors, the webhooks' certificates and every value that was chosen
+    stay as they are, unless replaced here.
+    """
+    if only_crds:
+        click.echo(documents.dump_all(crds.documents()), nl=False)
+        return
+    bundle, pair = given_issuer(anchors, issuer, key, external=False)
+    with connected(where) as kubernetes:
+        found = installed.installation(kubernetes, where.namespace)
+    values, _ = overrides.combine(found.overrides, *load_values_files(files), settings=settings)
+    credentials = found.credentials
+    if bundle is not None:
+        credentials = dataclasses.replace(credentials, trust_anchors_pem=bundle, issuer=pair)
+    _still_good(credentials)
+    resources = control_plane.render(
+        values, credentials, namespace=where.namespace, global_config=found.global_config
+    )
+    click.echo(documents.dump_all(resources), nl=False)
+
+
+def _still_good(credentials: certificates.Credentials) -> None:
+    try:
+        certificates.check_issuer(
+            credentials.trust_anchors_pem,
+            credentials.issuer,
+            anchors_source="installed trust anchors",
+            issuer_source="installed issuer",
+        )
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"{error}; give new ones with --identity-trust-anchors-file, "
+            "--identity-issuer-certificate-file and --identity-issuer-key-file"
+        ) from error
