@@ -70,17 +70,19 @@ class EnvoyMesh:
         """Requests arrive, and encrypted."""
         return frozenset({Feature.ROUTING, Feature.MTLS})
 
+    def images(self, options: MeshOptions) -> Sequence[Image]:
+        """Envoy's executable, and the one that sets the redirect rules."""
+        init = toolchain.build("meshmark-proxy")["linkerd2-proxy-init"]
+        return [
+            Image(reference=_IMAGE, binds=[(_executable(), _ENVOY)], entrypoint=[_ENVOY]),
+            Image(reference=_INIT_IMAGE, binds=[(init, _INIT)], entrypoint=[_INIT]),
+        ]
+
     def install(self, cluster: Cluster, options: MeshOptions) -> None:
         """Load the images; there is no control plane."""
         if options.mutant or options.proxy_binary:
             raise Unsupported("mutant and proxy binary", _WHY)
-        init = toolchain.build("meshmark-proxy", "linkerd2-proxy").with_name("linkerd2-proxy-init")
-        cluster.load_images(
-            [
-                Image(reference=_IMAGE, binds=[(_executable(), _ENVOY)], entrypoint=[_ENVOY]),
-                Image(reference=_INIT_IMAGE, binds=[(init, _INIT)], entrypoint=[_INIT]),
-            ]
-        )
+        cluster.load_images(self.images(options))
 
     def uninstall(self, cluster: Cluster) -> None:
         """Nothing to remove: sidecars go with their pods."""

@@ -16,7 +16,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness.cluster import Cluster
+    from harness.cluster import Cluster, Image
     from harness.mesh.intents import Intent
 
 __all__ = [
@@ -155,6 +155,9 @@ class Mesh(Protocol):
 
     def features(self) -> frozenset[Feature]:
         """What the mesh claims."""
+
+    def images(self, options: MeshOptions) -> Sequence[Image]:
+        """What its pods run, built where it is out of date. `install` loads them."""
 
     def install(self, cluster: Cluster, options: MeshOptions) -> None:
         """Install the mesh and return when it can take workloads."""

@@ -74,9 +74,13 @@ class ReferenceMesh:
         """All of them."""
         return frozenset(Feature)
 
+    def images(self, options: MeshOptions) -> Sequence[Image]:
+        """The proxy, built by cargo, and the control plane, which is this Python."""
+        return [_proxy_image(options), _control_plane_image(options)]
+
     def install(self, cluster: Cluster, options: MeshOptions) -> None:
         """Load the images, then `refmesh install --crds` and `refmesh install`, and wait."""
-        cluster.load_images(self._images(options))
+        cluster.load_images(self.images(options))
         client = cluster.client()
         resources.apply(client, resources.documents(_refmesh("install", "--crds")))
         with tempfile.TemporaryDirectory(prefix="meshmark-ca-") as folder:
@@ -186,23 +190,17 @@ class ReferenceMesh:
         """The three deployments of namespace linkerd."""
         return {_NAMESPACE: _DEPLOYMENTS}
 
-    def _images(self, options: MeshOptions) -> list[Image]:
-        return [_proxy_image(options), _control_plane_image(options)]
-
 
 def _proxy_image(options: MeshOptions) -> Image:
     """The proxy's executables at Linkerd's paths; `--proxy-binary` replaces only the first."""
     features = ("mutants",) if options.mutant else ()
-    proxy = toolchain.build("meshmark-proxy", "linkerd2-proxy", features=features)
+    programs = toolchain.build("meshmark-proxy", features=features)
+    if options.proxy_binary:
+        programs |= {"linkerd2-proxy": options.proxy_binary}
     folder = "/usr/lib/linkerd"
-    binds = {
-        f"{folder}/linkerd2-proxy": options.proxy_binary or proxy,
-        f"{folder}/linkerd2-proxy-identity": proxy.with_name("linkerd2-proxy-identity"),
-        f"{folder}/linkerd2-proxy-init": proxy.with_name("linkerd2-proxy-init"),
-    }
     return Image(
         reference=_PROXY_IMAGE,
-        binds=[(source, target) for target, source in binds.items()],
+        binds=[(path, f"{folder}/{name}") for name, path in programs.items()],
         entrypoint=[f"{folder}/linkerd2-proxy-identity"],
         env={"MESHMARK_MUTANT": options.mutant} if options.mutant else {},
     )

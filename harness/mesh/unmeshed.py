@@ -11,7 +11,7 @@ from harness.mesh.protocol import Feature, Telemetry
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness.cluster import Cluster
+    from harness.cluster import Cluster, Image
     from harness.mesh.intents import Intent
     from harness.mesh.protocol import (
         Certificate,
@@ -41,6 +41,10 @@ class Unmeshed:
     def features(self) -> frozenset[Feature]:
         """Requests arrive, by whatever protocol."""
         return frozenset({Feature.ROUTING, Feature.PROTOCOLS})
+
+    def images(self, options: MeshOptions) -> Sequence[Image]:
+        """None."""
+        return []
 
     def install(self, cluster: Cluster, options: MeshOptions) -> None:
         """Nothing to install; a planted defect or another proxy has no place to go."""

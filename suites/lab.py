@@ -1,0 +1,301 @@
+"""
+Where a check brings workloads up: namespaces, the pods in them, and the ways to reach those.
+
+    with lab.space("tls-01") as space:
+        server = space.deploy("server", helper=True)
+        client = space.deploy("client")
+        outcome = client.app.one(Plan(url=server.url()))
+
+Everything that a space holds goes with its namespace. Pods of one space are brought up together by
+`deploy` and waited for by `ready`, so that a check pays for the slowest only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+from typing import TYPE_CHECKING, NoReturn
+
+import httpx2
+from lightkube.core.exceptions import ApiError
+from lightkube.resources.core_v1 import Namespace, Pod, Service
+
+from harness.errors import ClusterError, PodFailed
+from harness.mesh import resources
+from harness.waiting import until
+from harness.workload import pods
+from harness.workload.client import Workload
+from harness.workload.helper import Helper
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.cluster import Cluster
+    from harness.mesh.intents import Intent
+    from harness.mesh.protocol import Enrolment, Mesh, Resource, Telemetry
+
+__all__ = ["Lab", "Member", "Space"]
+
+_READY_S = 60.0
+_LOG_TAIL_LINES = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Lab:
+    """A cluster with a mesh in it."""
+
+    cluster: Cluster
+    mesh: Mesh
+
+    @contextlib.contextmanager
+    def space(self, name: str) -> Iterator[Space]:
+        """Make a namespace for one check, prepared for the mesh; it is deleted in the end."""
+        name = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")
+        client = self.cluster.client()
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        resources.apply(client, [namespace, *self.mesh.prepare(name)])
+        try:
+            yield Space(self, name)
+        finally:
+            with contextlib.suppress(ApiError):
+                client.delete(Namespace, name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """One namespace of the lab."""
+
+    lab: Lab
+    name: str
+
+    def deploy(
+        self,
+        name: str,
+        *,
+        meshed: bool = True,
+        enrolment: Enrolment | None = None,
+        impostor: bool = False,
+        replicas: int | None = None,
+        helper: bool = False,
+        service_account: str | None = None,
+        service: bool = True,
+        arguments: tuple[str, ...] = (),
+        ports: tuple[int, ...] = (),
+        annotations: dict[str, str] | None = None,
+        wait: bool = True,
+    ) -> Member:
+        """
+        Bring a workload up, as a bare pod, or as a Deployment when `replicas` is given.
+
+        impostor: peers take it for a member of the mesh, though no sidecar runs in it.
+        helper: with the container that captures packets, plays rogue peers and sends signals.
+        wait: return when all its pods are ready.
+        """
+        role = pods.Role(
+            name=name,
+            namespace=self.name,
+            service_account=service_account,
+            helper=helper,
+            arguments=arguments,
+            ports=ports,
+            annotations=annotations or {},
+        )
+        made = [pods.service_account(role)]
+        if service:
+            made.append(pods.service(role))
+        made.append(self._workload(role, replicas, meshed, enrolment, impostor))
+        resources.apply(self.lab.cluster.client(), made)
+        member = Member(self, role, replicas or 1)
+        if wait:
+            member.ready()
+        return member
+
+    def _workload(
+        self,
+        role: pods.Role,
+        replicas: int | None,
+        meshed: bool,
+        enrolment: Enrolment | None,
+        impostor: bool,
+    ) -> Resource:
+        manifest = pods.pod(role) if replicas is None else pods.deployment(role, replicas=replicas)
+        template = manifest if replicas is None else manifest["spec"]["template"]
+        if impostor:
+            template = self.lab.mesh.impersonate(template)
+        elif meshed:
+            template = self.lab.mesh.enroll(template, enrolment)
+        if replicas is None:
+            return template
+        manifest["spec"]["template"] = template
+        return manifest
+
+    def apply(self, *intents: Intent) -> list[Resource]:
+        """Have the mesh do what the intents say; returns what was applied."""
+        made = [resource for intent in intents for resource in self.lab.mesh.express(intent)]
+        resources.apply(self.lab.cluster.client(), made)
+        return made
+
+    def withdraw(self, made: list[Resource]) -> None:
+        """Take back what `apply` returned."""
+        resources.remove(self.lab.cluster.client(), made)
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One workload of a space: its pods and the service in front of them."""
+
+    space: Space
+    role: pods.Role
+    replicas: int
+
+    @property
+    def identity(self) -> str:
+        """The name that the mesh gives to its pods."""
+        return self.space.lab.mesh.identity(self.space.name, self.role.account)
+
+    @property
+    def host(self) -> str:
+        """The full name of its service."""
+        return f"{self.role.name}.{self.space.name}.svc.cluster.local"
+
+    def url(self, path: str = "/", port: int = pods.HTTP_PORT) -> str:
+        """An HTTP URL by the name of its service."""
+        return f"http://{self.host}:{port}{path}"
+
+    @property
+    def app(self) -> Workload:
+        """The application of its first pod."""
+        return self.instance(self.pod_names()[0])
+
+    @property
+    def apps(self) -> dict[str, Workload]:
+        """The application of every pod, by pod name."""
+        return {name: self.instance(name) for name in self.pod_names()}
+
+    @property
+    def helper(self) -> Helper:
+        """The helper of its first pod."""
+        return Helper.of_pod(self.space.lab.cluster, self.space.name, self.pod_names()[0])
+
+    def instance(self, pod: str) -> Workload:
+        """The application of one pod."""
+        return Workload.of_pod(self.space.lab.cluster, self.space.name, pod)
+
+    def pods(self) -> list[Pod]:
+        """Its pods that are not going away, by name."""
+        found = self.space.lab.cluster.client().list(
+            Pod, namespace=self.space.name, labels=dict(self.role.selector)
+        )
+        alive = [pod for pod in found if pod.metadata and not pod.metadata.deletionTimestamp]
+        return sorted(alive, key=_name)
+
+    def pod_names(self) -> list[str]:
+        """Names of its pods that are not going away."""
+        return [_name(pod) for pod in self.pods()]
+
+    def address(self) -> str:
+        """The address of its first pod."""
+        return (self.pods()[0].status or _no_status()).podIP or ""
+
+    def cluster_ip(self) -> str:
+        """The virtual address of its service."""
+        service = self.space.lab.cluster.client().get(
+            Service, self.role.name, namespace=self.space.name
+        )
+        return (service.spec.clusterIP if service.spec else None) or ""
+
+    def ready(self, *, timeout_s: float = _READY_S) -> Member:
+        """
+        Return when as many pods as asked for are ready.
+
+        Raises:
+            PodFailed: a pod ended for good; the message ends with its log.
+            NotInTime: not all were ready within `timeout_s`.
+
+        """
+
+        def seen() -> dict[str, str]:
+            states = {_name(pod): _state(pod) for pod in self.pods()}
+            for name, state in states.items():
+                if state.startswith("Failed"):
+                    raise PodFailed(f"pod {self.space.name}/{name}: {state}\n{self.log(name)}")
+            return states
+
+        until(
+            seen,
+            what=f"{self.replicas} pods of {self.space.name}/{self.role.name} ready",
+            holds=lambda states: (
+                list(states.values()).count("Ready") == self.replicas == len(states)
+            ),
+            timeout_s=timeout_s,
+            hint=f"Look closer: kubectl -n {self.space.name} describe pods",
+        )
+        return self
+
+    def log(self, pod: str | None = None, container: str = "app") -> str:
+        """The last lines of a container's log."""
+        name = pod or self.pod_names()[0]
+        try:
+            lines = self.space.lab.cluster.logs(self.space.name, name, container).splitlines()
+        except (ClusterError, ApiError, httpx2.HTTPError) as error:
+            return f"(no log: {error})"
+        return "\n".join(lines[-_LOG_TAIL_LINES:])
+
+    def sidecar_log(self, pod: str | None = None) -> str:
+        """All of the sidecar's log."""
+        sidecar = self.space.lab.mesh.sidecar
+        assert sidecar is not None
+        name = pod or self.pod_names()[0]
+        return self.space.lab.cluster.logs(self.space.name, name, sidecar.container)
+
+    def metrics(self, pod: str | None = None) -> str:
+        """What the sidecar's admin port says of itself, as Prometheus text."""
+        sidecar = self.space.lab.mesh.sidecar
+        assert sidecar is not None
+        name = pod or self.pod_names()[0]
+        with self.space.lab.cluster.pod_http(self.space.name, name, sidecar.admin_port) as http:
+            answer = http.get("metrics", timeout=10.0)
+        if answer.status_code != 200:
+            raise ClusterError(
+                f"metrics of pod {self.space.name}/{name}: {answer.status_code}: {answer.text[:300]}"
+            )
+        return answer.text
+
+    def telemetry(self, pod: str | None = None) -> Telemetry:
+        """What the sidecar counted."""
+        return self.space.lab.mesh.telemetry(self.metrics(pod))
+
+    def delete(self, pod: str | None = None) -> None:
+        """Delete one pod, as `kubectl delete pod` does."""
+        client = self.space.lab.cluster.client()
+        client.delete(Pod, pod or self.pod_names()[0], namespace=self.space.name)
+
+
+def _name(pod: Pod) -> str:
+    assert pod.metadata is not None
+    return pod.metadata.name or ""
+
+
+def _state(pod: Pod) -> str:
+    """`Ready`, or what keeps the pod from it."""
+    status = pod.status
+    if status is None:
+        return "no status"
+    if status.phase == "Failed":
+        return f"Failed: {status.reason or ''} {status.message or ''}".strip()
+    if any(c.type == "Ready" and c.status == "True" for c in status.conditions or []):
+        return "Ready"
+    waiting = [
+        f"{container.name}: {state.reason}"
+        for container in [
+            *(status.initContainerStatuses or []),
+            *(status.containerStatuses or []),
+        ]
+        if container.state and (state := container.state.waiting or container.state.terminated)
+    ]
+    return f"{status.phase}, {', '.join(waiting) or 'not ready'}"
+
+
+def _no_status() -> NoReturn:
+    raise ClusterError("the pod has no status yet")
