@@ -22,10 +22,9 @@ __all__ = ["check_selection", "command", "pytest_arguments", "run_suite"]
 _SUITES = ("conformance", "perf", "chaos", "mutants")
 _ENGINES = ("embedded", "kind")
 _CHECK_ID = re.compile(r"\b[A-Za-z]{2,3}-\d+\b")
-_PYTEST_CODES = {
+_PYTEST_CODES: dict[int, int] = {
     pytest.ExitCode.INTERNAL_ERROR: Exit.HARNESS,
     pytest.ExitCode.USAGE_ERROR: Exit.USAGE,
-    pytest.ExitCode.NO_TESTS_COLLECTED: Exit.USAGE,
 }
 _SECONDS_PER_TEST = 300
 """After this long a test hangs rather than works; `--long` multiplies it."""
@@ -102,7 +101,10 @@ def run_suite(options: Options) -> int:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     code = pytest.main(pytest_arguments(options))
-    return int(_PYTEST_CODES.get(pytest.ExitCode(code), code) if code in _PYTEST_CODES else code)
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED:
+        asked = f"-k {options.selection!r}" if options.selection else f"suite {options.suite}"
+        raise UsageError(f"no test for {asked}; `meshmark checks` shows which checks have one")
+    return int(_PYTEST_CODES.get(code, code))
 
 
 def pytest_arguments(options: Options) -> list[str]:
@@ -112,6 +114,7 @@ def pytest_arguments(options: Options) -> list[str]:
     arguments = [
         f"--rootdir={suites.parent}", "-c", str(suites.parent / "harness/plugin/suite.toml"),
         "-p", "harness.plugin", "-p", "timeout", "-p", "xdist", "-p", "no:cacheprovider",
+        "-p", "no:terminaldistreporter",
         "-qq", "--no-header", "--no-summary", f"--timeout={seconds}",
         f"--suite={options.suite}", f"--mesh={options.mesh}", f"--cluster={options.cluster}",
         f"--seed={options.seed}", f"--out={options.out.absolute()}",

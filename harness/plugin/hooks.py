@@ -9,9 +9,10 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from harness.plugin.check import Check
     from harness.plugin.options import Options
 
-__all__ = ["pytest_meshmark_prepare"]
+__all__ = ["pytest_meshmark_evidence", "pytest_meshmark_prepare"]
 
 
 def pytest_meshmark_prepare(
@@ -22,4 +23,12 @@ def pytest_meshmark_prepare(
 
     Called in the process that the user started only. `progress` prints one line. An error of
     `harness.errors` ends the run with its text.
+    """
+
+
+def pytest_meshmark_evidence(item: pytest.Item, check: Check) -> None:
+    """
+    Keep what will be gone soon, with `check.evidence`: logs, events, the state of pods.
+
+    Called in the process of the test as soon as it has not passed, before its fixtures end.
     """

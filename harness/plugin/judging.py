@@ -129,7 +129,10 @@ class Judge:
             check.phases[stage] = round(call.duration, 4)
         if call.excinfo is not None:
             phase = check.failed_phase if call.when == "call" else None
-            judgements.append(self._judge(call.excinfo, phase or stage, check))
+            judgement = self._judge(call.excinfo, phase or stage, check)
+            judgements.append(judgement)
+            if judgement.failure is not None and call.when != "teardown":
+                _gather_evidence(item, check)
         if call.when == "teardown":
             vars(report)["meshmark"] = msgspec.to_builtins(self._part(check, judgements))
         return report
@@ -186,6 +189,14 @@ def part_of(report: pytest.TestReport) -> Part | None:
     """The part that came with a report, if it is the last of a check's test."""
     sent = getattr(report, "meshmark", None)
     return None if sent is None else msgspec.convert(sent, Part)
+
+
+def _gather_evidence(item: pytest.Item, check: Check) -> None:
+    """Let the suite keep what it can; what breaks while it does is evidence too."""
+    try:
+        item.ihook.pytest_meshmark_evidence(item=item, check=check)
+    except Exception as error:
+        check.evidence("no evidence", f"{type(error).__name__}: {error}")
 
 
 def _runs_last(item: pytest.Item) -> bool:

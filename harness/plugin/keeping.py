@@ -9,6 +9,8 @@ catalogue. A killed run leaves what it had, marked incomplete.
 from __future__ import annotations
 
 import datetime as dt
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +81,8 @@ class Keeper:
     @property
     def _teller(self) -> Teller:
         if not hasattr(self, "_told"):
-            self._told = Teller(self._config.get_terminal_writer())
+            watched = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+            self._told = Teller(self._config.get_terminal_writer(), alive=watched)
         return self._told
 
     def _open(self) -> None:
@@ -106,6 +109,11 @@ class Keeper:
     ) -> tuple[str, str, str] | None:
         """Leave the telling of checks to `Teller`: no dots, no words."""
         return ("", "", "") if "check" in getattr(report, "keywords", {}) else None
+
+    def pytest_runtest_logstart(self, location: tuple[str, int | None, str]) -> None:
+        """Say which test runs."""
+        if self._folder is not None:
+            self._teller.running(location[2])
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

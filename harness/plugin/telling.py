@@ -30,6 +30,7 @@ _MARKS = {
     Verdict.UNSUPPORTED: ("-", "cyan"),
     Verdict.NOT_IMPLEMENTED: ("·", "cyan"),
 }
+_WIPE = "\r\x1b[2K"
 _TITLE_WIDTH = 54
 _WIDTH = 100
 
@@ -37,17 +38,31 @@ _WIDTH = 100
 class Teller:
     """Writes progress to pytest's terminal writer."""
 
-    def __init__(self, writer: TerminalWriter) -> None:
+    def __init__(self, writer: TerminalWriter, *, alive: bool) -> None:
+        """`alive`: a person watches, so say what runs until the next line comes."""
         self._writer = writer
+        self._alive = alive
         self._told = 0
 
     def line(self, text: str) -> None:
         """One line of progress."""
+        self._wipe()
         self._writer.line(text)
         self._writer.flush()
 
+    def running(self, test: str) -> None:
+        """A test has begun."""
+        if self._alive:
+            self._writer.write(f"{_WIPE}… {test}")
+            self._writer.flush()
+
+    def _wipe(self) -> None:
+        if self._alive:
+            self._writer.write(_WIPE)
+
     def check(self, record: CheckRecord, total: int) -> None:
         """One check has ended."""
+        self._wipe()
         self._told += 1
         width = len(str(total))
         colour = _MARKS[record.verdict][1]
@@ -59,6 +74,7 @@ class Teller:
 
     def last(self, run: Run, report: Path | None) -> None:
         """What it all came to."""
+        self._wipe()
         bad = any(one.verdict in (Verdict.FAIL, Verdict.ERROR) for one in run.checks)
         self._writer.line(last_line(run, report), bold=True, red=bad, green=not bad)
         self._writer.flush()

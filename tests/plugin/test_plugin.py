@@ -311,6 +311,29 @@ def pytest_meshmark_prepare(progress):
     assert not (suite.pytester.path / "out").exists()
 
 
+def test_a_suite_keeps_evidence_before_its_pods_are_gone(suite: Suite) -> None:
+    conftest = """
+import pytest
+pods = []
+@pytest.fixture
+def pod():
+    pods.append("web")
+    yield
+    pods.clear()
+def pytest_meshmark_evidence(check):
+    check.evidence("pods", list(pods))
+    raise OSError("log is gone")
+"""
+    suite.run(
+        "@check('RT-01')\ndef test_a(pod): assert 0\n@check('TLS-01')\ndef test_b(pod): pass",
+        conftest=conftest,
+    )
+    kept = {one["kind"]: one for one in suite.record("RT-01")["evidence"]}
+    assert kept["pods"]["data"] == ["web"]
+    assert kept["no evidence"]["text"] == "OSError: log is gone"
+    assert suite.record("TLS-01")["evidence"] == []
+
+
 def test_lanes_run_side_by_side_in_processes_of_their_own(suite: Suite) -> None:
     result = suite.run(
         """
