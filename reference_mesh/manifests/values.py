@@ -30,6 +30,7 @@ __all__ = [
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Duration = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(ms|s|m|h|d))+$")]
+Lifetime = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$")]
 OptionalDuration = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(ms|s|m|h|d))*$")]
 Quantity = Annotated[str, msgspec.Meta(pattern=r"^([0-9.]+(m|k|Ki|M|Mi|G|Gi|T|Ti)?)?$")]
 DefaultPolicy = Literal[
@@ -81,8 +82,8 @@ class Issuer(_Group, frozen=True, kw_only=True):
     """How leaf certificates are issued. `scheme` is the type of the issuer's Secret."""
 
     scheme: Literal["linkerd.io/tls", "kubernetes.io/tls"] = "linkerd.io/tls"
-    issuance_lifetime: Duration = "24h0m0s"
-    clock_skew_allowance: Duration = "20s"
+    issuance_lifetime: Lifetime = "24h0m0s"
+    clock_skew_allowance: Lifetime = "20s"
 
 
 class Identity(_Group, frozen=True, kw_only=True):
@@ -130,7 +131,8 @@ class Proxy(_Group, frozen=True, kw_only=True):
     disable_outbound_protocol_detect_timeout: bool = False
     native_sidecar: bool = True
     enable_shutdown_endpoint: bool = False
-    shutdown_grace_period: OptionalDuration = ""
+    shutdown_grace_period: Lifetime = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$")]
+OptionalDuration = ""
     wait_before_exit_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
     is_gateway: bool = False
     is_ingress: bool = False

@@ -50,7 +50,6 @@ def documents(values: Values, namespace: str, credentials: Credentials) -> list[
             "proxy-injector",
             {
                 **hook.document("linkerd-proxy-injector", wanted, injector),
-                "reinvocationPolicy": "IfNeeded",
                 "objectSelector": {"matchExpressions": [_absent(names.COMPONENT)]},
                 "timeoutSeconds": 10,
             },

@@ -113,6 +113,10 @@ REFERENCE: Schema = record(
 )
 
 
+_AGE = column("Age", ".metadata.creationTimestamp", "How long it has been there", "date")
+"""Kubernetes adds it only to kinds without columns of their own."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
     """One version of a kind. `status`, when there is one, is a subresource."""
@@ -145,7 +149,7 @@ class Version:
         if self.status is not None:
             result["subresources"] = {"status": {}}
         if self.columns:
-            result["additionalPrinterColumns"] = list(self.columns)
+            result["additionalPrinterColumns"] = [*self.columns, _AGE]
         return result
 
 
