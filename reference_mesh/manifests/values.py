@@ -131,8 +131,7 @@ class Proxy(_Group, frozen=True, kw_only=True):
     disable_outbound_protocol_detect_timeout: bool = False
     native_sidecar: bool = True
     enable_shutdown_endpoint: bool = False
-    shutdown_grace_period: Lifetime = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$")]
-OptionalDuration = ""
+    shutdown_grace_period: OptionalDuration = ""
     wait_before_exit_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
     is_gateway: bool = False
     is_ingress: bool = False
