@@ -258,7 +258,7 @@ class Member:
             answer = http.get("metrics", timeout=10.0)
         if answer.status_code != 200:
             raise ClusterError(
-                f"metrics of pod {self.space.name}/{name}: {answer.status_code}: {answer.text[:300]}"
+                f"metrics of pod {self.space.name}/{name}: {answer.status_code} {answer.text[:300]}"
             )
         return answer.text
 
