@@ -321,7 +321,8 @@ class ContainerRunner:
         if hook is not None and grace_s > 0:
             ended = run.process.ended
             attempt = asyncio.ensure_future(self._hook(run, hook, grace_s))
-            await asyncio.wait({attempt, ended}, return_when=asyncio.FIRST_COMPLETED)
+            either: set[asyncio.Future[Any]] = {attempt, ended}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not attempt.done():
                 attempt.cancel()
             elif attempt.exception() is not None:

@@ -25,7 +25,7 @@ __all__ = ["ConfigMissing", "Sources", "environment", "expand", "field", "parse_
 
 _REFERENCE = re.compile(r"\$(\$|\(([^)]*)\))")
 _SUBSCRIPT = re.compile(r"^(metadata\.(?:labels|annotations))\['([^']+)'\]$")
-_SCALES = {
+_SCALES: dict[str, Decimal | int] = {
     "": 1, "m": Decimal("0.001"), "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
 }  # fmt: skip
@@ -94,8 +94,8 @@ def environment(
     env |= {"KUBERNETES_SERVICE_PORT_HTTPS": "443", "HOSTNAME": hostname(pod)}
     for each in container.get("envFrom") or ():
         prefix = each.get("prefix", "")
-        for key, value in _whole(each, sources).items():
-            env[prefix + key] = value.decode(errors="replace")
+        for key, content in _whole(each, sources).items():
+            env[prefix + key] = content.decode(errors="replace")
     for each in container.get("env") or ():
         if "valueFrom" in each:
             value = _value_from(pod, container, each["valueFrom"], sources)

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import copy
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.cluster.embedded import container_spec, environment, pod_status
 from harness.cluster.embedded.bootstrap import NODE_ADDRESS
@@ -82,6 +82,8 @@ class PodWorker:
     def update(self, pod: Obj) -> None:
         """Take what the store holds now."""
         before = self.pod["metadata"]
+        if int(pod["metadata"]["resourceVersion"]) < int(before["resourceVersion"]):
+            return  # told of within a later write
         self.pod = {**copy.deepcopy(pod), "status": self.pod.get("status") or {}}
         metadata = self.pod["metadata"]
         if "deletionTimestamp" in metadata:
@@ -130,8 +132,9 @@ class PodWorker:
         ending = asyncio.ensure_future(self._ending.wait())
         tasks: list[asyncio.Task[None]] = []
         running = asyncio.ensure_future(self._run_containers(tasks))
+        first: set[asyncio.Future[Any]] = {lost, ending, running}
         try:
-            await asyncio.wait({lost, ending, running}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
             over = running.done()
             if over:
                 running.result()  # an error of this engine is not the end of a pod
@@ -149,7 +152,7 @@ class PodWorker:
             await asyncio.gather(*tasks)
             self._finished = over
         finally:
-            for future in (lost, ending, running, *tasks):
+            for future in (*first, *tasks):
                 future.cancel()
             if self._sandbox is not None:
                 self._sandbox.kill()
@@ -224,7 +227,8 @@ class PodWorker:
             asyncio.gather(*(runner.stop(grace_s) for runner in runners))
         )
         removed = asyncio.ensure_future(self._removed.wait())
-        await asyncio.wait({stopping, removed}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {stopping, removed}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not stopping.done():
             for runner in runners:
                 runner.kill()

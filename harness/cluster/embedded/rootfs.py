@@ -93,7 +93,7 @@ def _overlay(host: str, root: str, mounts: list[dict[str, Any]]) -> None:
 
 
 def _mount_point(root: str, mount: dict[str, Any]) -> str:
-    target = root + os.path.normpath(mount["target"])
+    target: str = root + os.path.normpath(mount["target"])
     if os.path.isdir(mount["source"]):
         os.makedirs(target, 0o755, exist_ok=True)
     elif not os.path.exists(target):

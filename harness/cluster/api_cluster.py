@@ -1,0 +1,119 @@
+"""
+A cluster by nothing but its kubeconfig: what all engines have in common.
+
+Clients are httpx2 underneath, with the connection facts (server, CA, credentials) read by
+lightkube from the kubeconfig.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx2
+import lightkube
+from lightkube.config.client_adapter import ConnectionParams
+from lightkube.config.kubeconfig import KubeConfig, SingleConfig
+from lightkube.core.exceptions import ConfigError
+
+from harness.errors import ClusterError, EnvironmentLacks, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from harness.cluster.model import Image, ProcessFacts
+
+__all__ = ["ApiCluster", "message"]
+
+_CONNECT_S = 5.0
+_ANSWER_S = 60.0
+"""Control calls to the workload may stream for long; each piece must come within this time."""
+
+
+class ApiCluster:
+    """A `Cluster` whose engine offers nothing beyond Kubernetes. Others derive from it."""
+
+    engine = "external"
+
+    def __init__(self, name: str, kubeconfig: Path, context: str | None = None) -> None:
+        self.name = name
+        self.kubeconfig = kubeconfig
+        self._context = context
+
+    def client(self) -> lightkube.Client:
+        """Make a client of this cluster's API."""
+        return lightkube.Client(self._config(), field_manager="meshmark", trust_env=False)
+
+    def load_images(self, images: Sequence[Image]) -> None:
+        """
+        Say that this engine cannot take images from here.
+
+        Raises:
+            EnvironmentLacks: always, unless there is nothing to load.
+
+        """
+        if images:
+            wanted = ", ".join(image.reference for image in images)
+            raise EnvironmentLacks(
+                f"images cannot be loaded into {self.name}: push {wanted} to a registry that this "
+                "cluster pulls from, under these names"
+            )
+
+    def pod_http(self, namespace: str, pod: str, port: int) -> httpx2.Client:
+        """An HTTP client for one port of a pod, through the API server's pod proxy."""
+        return self.api_http(f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy")
+
+    def api_http(self, path: str = "") -> httpx2.Client:
+        """An HTTP client with the API's credentials whose base URL is `path` of the API."""
+        timeout = httpx2.Timeout(_ANSWER_S, connect=_CONNECT_S)
+        # No proxy of the environment may come between the harness and its cluster.
+        facts = ConnectionParams(timeout=timeout, trust_env=False).httpx_params(self._config())
+        facts["base_url"] = facts["base_url"].rstrip("/") + path
+        return httpx2.Client(**facts)
+
+    def logs(self, namespace: str, pod: str, container: str) -> str:
+        """
+        All that is kept of a container's output, also when it is dead.
+
+        Raises:
+            ClusterError: the container has not started, or does not exist.
+
+        """
+        with self.api_http() as api:
+            path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+            answer = api.get(path, params={"container": container})
+        if answer.status_code != httpx2.codes.OK:
+            raise ClusterError(f"log of {namespace}/{pod} {container}: {message(answer)}")
+        return answer.content.decode(errors="replace")
+
+    def processes(self, namespace: str, pod: str) -> list[ProcessFacts]:
+        """
+        Say that this engine does not show processes.
+
+        Raises:
+            EnvironmentLacks: always.
+
+        """
+        raise EnvironmentLacks(
+            f"processes of {namespace}/{pod}: the {self.engine} engine cannot see the processes of "
+            "its nodes; measure memory on the embedded engine"
+        )
+
+    def _config(self) -> SingleConfig:
+        try:
+            config = KubeConfig.from_file(self.kubeconfig)
+            found = config.get(context_name=self._context)
+        except ConfigError as error:
+            raise UsageError(f"kubeconfig {self.kubeconfig}: {error}") from error
+        if found is None:
+            raise UsageError(f"kubeconfig {self.kubeconfig} has no current context: name one")
+        return found
+
+
+def message(answer: httpx2.Response) -> str:
+    """What an API server said, from its Status if it sent one."""
+    try:
+        said = answer.json()
+    except ValueError:
+        return f"HTTP {answer.status_code} {answer.text[:200]}"
+    return str(said.get("message", said)) if isinstance(said, dict) else str(said)
