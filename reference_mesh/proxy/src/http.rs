@@ -27,7 +27,11 @@ pub trait Service {
     type Observer: Observer;
 
     /// Answers `request`. 1xx responses that arrive before it are put into `interim`.
-    async fn call(&self, request: Request<Body>, interim: &Interim) -> Reply<Self::Observer>;
+    fn call(
+        &self,
+        request: Request<Body>,
+        interim: &Interim,
+    ) -> impl Future<Output = Reply<Self::Observer>>;
 }
 
 /// Follows one response to its end. Dropped without [`Observer::end`]: the client went away.

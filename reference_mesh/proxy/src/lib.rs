@@ -1,14 +1,19 @@
 //! The sidecar of the reference mesh.
 
+pub mod admin;
+pub mod balance;
 pub mod config;
-pub mod detect;
 pub mod control;
+pub mod detect;
 pub mod discovery;
 pub mod drain;
 pub mod http;
 pub mod identity;
+pub mod inbound;
 pub mod mutants;
+pub mod outbound;
 pub mod policy;
+pub mod readiness;
 pub mod telemetry;
 pub mod tls;
 pub mod transport;

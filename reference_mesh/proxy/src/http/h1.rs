@@ -15,9 +15,11 @@ mod decode;
 mod encode;
 mod head;
 mod incoming;
+mod pool;
 mod server;
 
 pub use self::client::{Client, SendError};
 pub use self::head::{Refusal, is_upgrade};
 pub use self::incoming::Incoming;
+pub use self::pool::Pool;
 pub use self::server::{Closed, serve};

@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 
-use ::http::{Method, Request, Response, StatusCode, Version};
+use ::http::{Method, Request, Response, StatusCode};
 use thiserror::Error;
 
 use super::conn::{Conn, Shared};
@@ -13,13 +13,11 @@ use super::decode::{Chunk, Decoder};
 use super::encode::{self, Encoder};
 use super::head::{ResponseFraming, ResponseHead, parse_response};
 use super::incoming::Incoming;
+use super::pool::Pool;
 use crate::http::body::{Body, BodyError};
 use crate::http::task::Owned;
 use crate::http::{Interim, Tunnel};
 use crate::transport::Io;
-
-/// Takes a connection back that can carry another request.
-pub type OnIdle = Box<dyn FnOnce(Client)>;
 
 /// A connection that carries no request.
 #[derive(Debug)]
@@ -40,13 +38,17 @@ pub enum SendError {
     /// The request's own body broke off.
     #[error("request body: {0}")]
     Request(BodyError),
+    /// The connection ended, or failed, without a byte of a response; the request, which has no
+    /// body, can be sent again if it is idempotent.
+    #[error("connection closed before a response")]
+    Unanswered(Box<Request<Body>>),
 }
 
 /// What is owed at the end of a response: the connection goes back, if both messages are whole.
 pub(super) struct Lease {
     keep_alive: bool,
     upload: Option<Owned>,
-    on_idle: OnIdle,
+    pool: Weak<Pool>,
 }
 
 // === impl Client ===
@@ -66,8 +68,8 @@ impl Client {
         conn.read.is_empty() && conn.poll_read_idle(&mut cx).is_pending()
     }
 
-    /// Sends `request` and returns the response once its head is there. `on_idle` gets the
-    /// connection back after the response's body, if it can be used again.
+    /// Sends `request` and returns the response once its head is there. `pool` gets the connection
+    /// back after the response's body, if it can be used again.
     ///
     /// # Errors
     /// [`SendError`]; the connection is then closed.
@@ -75,14 +77,28 @@ impl Client {
         self,
         request: Request<Body>,
         interim: &Interim,
-        on_idle: OnIdle,
+        pool: &Rc<Pool>,
     ) -> Result<(Response<Body>, Option<Tunnel>), SendError> {
         let conn = self.0;
         let method = request.method().clone();
         let version = request.version();
-        let upload = start(&conn, request).await?;
+        let has_body = !request.body().is_end();
+        let (head, upload) = start(&conn, request).await;
+        let mut unsent = (!has_body).then(|| Box::new(head.map(|()| Body::Empty)));
         let head = loop {
-            let head = response_head(&conn, &method).await?;
+            let head = match response_head(&conn, &method).await {
+                Ok(head) => head,
+                Err(error) => {
+                    let began = !conn.borrow().read.is_empty();
+                    return Err(match (error, unsent.take()) {
+                        (SendError::Closed | SendError::Io(_), Some(request)) if !began => {
+                            SendError::Unanswered(request)
+                        }
+                        (error, _) => error,
+                    });
+                }
+            };
+            unsent = None;
             let status = head.response.status();
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                 break head;
@@ -100,7 +116,7 @@ impl Client {
             let tunnel = Tunnel { io, guard: None };
             return Ok((response.map(|()| Body::Empty), Some(tunnel)));
         }
-        let lease = Lease { keep_alive, upload, on_idle };
+        let lease = Lease { keep_alive, upload, pool: Rc::downgrade(pool) };
         conn.borrow_mut().decoder = match framing {
             ResponseFraming::Length(0) => {
                 lease.give_back(&conn);
@@ -128,26 +144,27 @@ impl Lease {
             // The body that gave it back keeps a reference, but the decoder is done: it never
             // touches the socket again.
             let fresh = conn.replace(Conn::new(Io::closed()));
-            (self.on_idle)(Client(Rc::new(RefCell::new(fresh))));
+            if let Some(pool) = self.pool.upgrade() {
+                pool.put(Client(Rc::new(RefCell::new(fresh))));
+            }
         }
     }
 }
 
 /// Writes the head and as much of the body as is there; the rest is written by a task.
-async fn start(conn: &Shared, request: Request<Body>) -> Result<Option<Owned>, SendError> {
+async fn start(conn: &Shared, request: Request<Body>) -> (Request<()>, Option<Owned>) {
     let encoder = {
         let mut conn = conn.borrow_mut();
         conn.sent = false;
         encode::request(&request, conn.out.head())
     };
-    let mut upload = Upload { conn: Rc::clone(conn), body: request.into_body(), encoder };
+    let (head, body) = request.into_parts();
+    let mut upload = Upload { conn: Rc::clone(conn), body, encoder };
     let started = std::future::poll_fn(|cx| Poll::Ready(upload.poll(cx))).await;
-    match started {
-        Poll::Ready(()) => Ok(None),
-        Poll::Pending => {
-            Ok(Some(Owned::spawn(async move { std::future::poll_fn(|cx| upload.poll(cx)).await })))
-        }
-    }
+    let task = started.is_pending().then(|| {
+        Owned::spawn(async move { std::future::poll_fn(|cx| upload.poll(cx)).await })
+    });
+    (Request::from_parts(head, ()), task)
 }
 
 /// A request on its way out.
@@ -235,10 +252,4 @@ async fn response_head(conn: &Shared, method: &Method) -> Result<ResponseHead, S
 fn is_tunnel(method: &Method, status: StatusCode) -> bool {
     status == StatusCode::SWITCHING_PROTOCOLS
         || (*method == Method::CONNECT && status.is_success())
-}
-
-/// Requests of HTTP/1.0 are sent as they came; all others as HTTP/1.1.
-#[must_use]
-pub fn version_on_wire(version: Version) -> Version {
-    if version == Version::HTTP_10 { version } else { Version::HTTP_11 }
 }

@@ -1,0 +1,12 @@
+//! Placing requests on endpoints: two at random, the less loaded of them (P2C over peak EWMA).
+//!
+//! Load is the latency of an endpoint times its requests under way. A slower answer counts at once
+//! and a faster one by and by, so an endpoint that turns slow is left at its first slow answer and
+//! is tried again later. An endpoint that cannot be reached is not picked before its pause ends;
+//! the request that found out goes to another one.
+
+mod ewma;
+mod p2c;
+
+pub use self::ewma::{Load, Pending};
+pub use self::p2c::pick;

@@ -1,0 +1,336 @@
+//! Traffic for the application.
+//!
+//! A connection arrives either at the application's port, redirected here, or at the proxy's own
+//! port from a peer's proxy, which says in a transport header where it is meant to go (`direct`).
+//! Mesh TLS is terminated if it is for this workload's name; then the policy of the port says how the
+//! bytes are read and who may send them. HTTP is judged request by request, the rest as a whole and
+//! again whenever the policy changes.
+
+mod app;
+mod direct;
+mod http;
+mod tcp;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use self::app::App;
+use self::http::Service;
+use crate::config::Config;
+use crate::detect::{self, Http, Tls};
+use crate::discovery::Discovery;
+use crate::drain;
+use crate::http::{h1, h2};
+use crate::mutants::{self, Mutant};
+use crate::outbound::judge;
+use crate::policy::inbound::{Client, Protocol, ServerPolicy};
+use crate::telemetry::{InboundTarget, Telemetry, TransportLabels};
+use crate::tls::{self, Credentials, InboundTls, NoInboundTls};
+use crate::transport::connect::Dialer;
+use crate::transport::listen::{self, Accepted, Options};
+use crate::transport::{Io, Rewind};
+
+/// Applications whose connections are kept when no client uses them. A pod has few ports.
+const MAX_IDLE_APPS: usize = 64;
+
+/// What inbound connections share on a data thread.
+pub struct Inbound {
+    config: Arc<Config>,
+    discovery: Discovery,
+    telemetry: Telemetry,
+    credentials: Credentials,
+    dialer: Dialer,
+    apps: RefCell<HashMap<SocketAddr, Rc<App>>>,
+    in_flight: Rc<Cell<usize>>,
+    drain: drain::Watch,
+}
+
+/// A client's connection to one port, as policy and metrics see it.
+pub(crate) struct Session {
+    client: SocketAddr,
+    /// Where the client meant to connect to.
+    target: SocketAddr,
+    tls: InboundTls,
+    policy: RefCell<watch::Receiver<Arc<ServerPolicy>>>,
+}
+
+/// What follows on a connection, where that is known without looking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Announced {
+    /// Nothing was said.
+    Nothing,
+    /// HTTP of this version.
+    Http(Http),
+    /// Bytes.
+    Opaque,
+}
+
+// === impl Session ===
+
+impl Session {
+    /// The policy in force.
+    fn policy(&self) -> Arc<ServerPolicy> {
+        Arc::clone(&self.policy.borrow().borrow())
+    }
+
+    fn as_client(&self) -> Client<'_> {
+        Client { ip: self.client.ip(), tls: self.tls.for_policy() }
+    }
+
+    fn labels<'a>(&'a self, policy: &'a ServerPolicy) -> InboundTarget<'a> {
+        InboundTarget {
+            target: self.target,
+            tls: &self.tls,
+            server: &policy.meta,
+            server_port: self.target.port(),
+        }
+    }
+}
+
+// === impl Inbound ===
+
+impl Inbound {
+    /// Admits by what `discovery` says; `credentials` terminate mesh TLS.
+    #[must_use]
+    pub fn new(
+        config: Arc<Config>,
+        discovery: Discovery,
+        telemetry: Telemetry,
+        credentials: Credentials,
+        drain: drain::Watch,
+    ) -> Rc<Self> {
+        let direction = &config.inbound.direction;
+        let options = Options {
+            keepalive: direction.connect_keepalive,
+            user_timeout: direction.user_timeout,
+        };
+        let dialer = Dialer::new(credentials.clone(), direction.connect_timeout, options);
+        Rc::new(Self {
+            config,
+            discovery,
+            telemetry,
+            credentials,
+            dialer,
+            apps: RefCell::default(),
+            in_flight: Rc::default(),
+            drain,
+        })
+    }
+
+    /// Serves the connections of `listener` until the proxy drains, then waits for those under way.
+    pub async fn serve(self: Rc<Self>, listener: TcpListener) {
+        let mut drain = self.drain.clone();
+        let direction = &self.config.inbound.direction;
+        let options = Options {
+            keepalive: direction.accept_keepalive,
+            user_timeout: direction.user_timeout,
+        };
+        // Ports that are known are watched for as long as the proxy runs.
+        let known: Vec<_> =
+            self.config.inbound.ports.iter().map(|port| self.discovery.inbound(*port)).collect();
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listen::accept(&listener, options) => {
+                    let this = Rc::clone(&self);
+                    connections.spawn_local(async move { this.connection(accepted).await });
+                }
+                Some(_) = connections.join_next() => {}
+                () = drain.signaled() => break,
+            }
+        }
+        drop(listener);
+        while connections.join_next().await.is_some() {}
+        drop(known);
+    }
+
+    async fn connection(self: Rc<Self>, accepted: Accepted) {
+        let (client, target) = (accepted.client, accepted.original_dst);
+        let result = if target.port() == self.config.inbound.listen.port() {
+            Rc::clone(&self).direct(accepted).await
+        } else {
+            Rc::clone(&self).redirected(accepted).await
+        };
+        if let Err(error) = result {
+            tracing::debug!(%client, %target, %error, "Connection ended");
+        }
+    }
+
+    /// A connection to a port of the application.
+    async fn redirected(self: Rc<Self>, accepted: Accepted) -> io::Result<()> {
+        let Accepted { tcp, client, original_dst } = accepted;
+        if !self.is_own(original_dst) {
+            return self.refuse(original_dst, "unexpected", "destination is not this pod");
+        }
+        let policy = self.discovery.inbound(original_dst.port());
+        let is_opaque = matches!(policy.borrow().protocol, Protocol::Opaque);
+        let session = |tls| Session {
+            client,
+            target: original_dst,
+            tls,
+            policy: RefCell::new(policy.clone()),
+        };
+        if is_opaque && !mutants::active(Mutant::ServerFirstStalls) {
+            let session = session(InboundTls::None(NoInboundTls::PortSkipped));
+            return self.serve_session(Io::plain(tcp), session, Announced::Opaque).await;
+        }
+        let (hello, tcp) = detect::tls(tcp, self.config.inbound.direction.detect_timeout).await?;
+        match hello {
+            Tls::TimedOut => {
+                self.refuse(original_dst, "tls detection timeout", "no bytes from the client")
+            }
+            Tls::Hello(Some(name)) if self.is_own_name(&name) => {
+                let stream = self.accept_tls(tcp, original_dst, false).await?;
+                let session = session(established(&stream));
+                self.serve_session(Io::server(stream), session, Announced::Nothing).await
+            }
+            Tls::Hello(name) => {
+                let sni = name.unwrap_or_default().into();
+                let session = session(InboundTls::Opaque { sni });
+                self.serve_session(Io::rewound(tcp), session, Announced::Opaque).await
+            }
+            Tls::None => {
+                let session = session(InboundTls::None(NoInboundTls::NoTlsFromRemote));
+                self.serve_session(Io::rewound(tcp), session, Announced::Nothing).await
+            }
+        }
+    }
+
+    /// Reads the session as the policy of its port says.
+    async fn serve_session(
+        self: Rc<Self>,
+        io: Io,
+        session: Session,
+        announced: Announced,
+    ) -> io::Result<()> {
+        let policy = session.policy();
+        let labels = TransportLabels::InboundAccept {
+            target: session.target,
+            tls: &session.tls,
+            server: &policy.meta,
+            server_port: session.target.port(),
+        };
+        let io = io.counted(self.telemetry.transport(labels).open());
+        let (http, io) = match announced {
+            Announced::Opaque => (None, io),
+            Announced::Http(http) => (Some(http), io),
+            Announced::Nothing => match self.detect_http(io, &session, &policy).await? {
+                Some(found) => found,
+                None => return Ok(()),
+            },
+        };
+        match http {
+            None => tcp::forward(&self, io, &session).await,
+            Some(Http::Http1) => {
+                let mut drain = self.drain.clone();
+                let service = Service::new(&self, session);
+                h1::serve(io, &service, &mut drain).await.map(|_| ())
+            }
+            Some(Http::Http2) => {
+                let mut drain = self.drain.clone();
+                let settings = self.h2_settings();
+                let service = Rc::new(Service::new(&self, session));
+                h2::serve(io, service, settings, &mut drain).await.map_err(io::Error::other)
+            }
+        }
+    }
+
+    /// What the session speaks: HTTP or (inner none) bytes; the outer none has ended.
+    async fn detect_http(
+        &self,
+        io: Io,
+        session: &Session,
+        policy: &ServerPolicy,
+    ) -> io::Result<Option<(Option<Http>, Io)>> {
+        let timeout = match &policy.protocol {
+            Protocol::Opaque | Protocol::Tls => return Ok(Some((None, io))),
+            Protocol::Http2(_) | Protocol::Grpc(_) => {
+                return Ok(Some((Some(Http::Http2), io)));
+            }
+            // Peers carry HTTP/1 over HTTP/2; others speak it.
+            Protocol::Http1(_) if session.tls.client_id().is_none() => {
+                return Ok(Some((Some(Http::Http1), io)));
+            }
+            Protocol::Detect { timeout, .. } => *timeout,
+            Protocol::Http1(_) | Protocol::Invalid(_) => {
+                self.config.inbound.direction.detect_timeout
+            }
+        };
+        let metrics = self.telemetry.inbound_detect(&policy.meta, session.target.port());
+        let started = Instant::now();
+        judge(detect::http(io, timeout).await, &metrics, started)
+    }
+
+    /// Terminates mesh TLS; `direct` on the proxy's own port.
+    async fn accept_tls(
+        &self,
+        tcp: Rewind,
+        target: SocketAddr,
+        direct: bool,
+    ) -> io::Result<TlsStream<Rewind>> {
+        let config = if direct {
+            self.credentials.direct_server_config()
+        } else {
+            self.credentials.server_config()
+        };
+        let limit = self.config.inbound.direction.detect_timeout;
+        let handshake = timeout(limit, TlsAcceptor::from(config).accept(tcp)).await;
+        let result = handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        if result.is_err() {
+            self.telemetry.tcp_error(true, Some(target), "i/o");
+        }
+        result
+    }
+
+    /// The application at `addr`.
+    fn app(&self, addr: SocketAddr) -> Rc<App> {
+        let mut apps = self.apps.borrow_mut();
+        if apps.len() >= MAX_IDLE_APPS && !apps.contains_key(&addr) {
+            apps.retain(|_, app| Rc::strong_count(app) > 1);
+        }
+        Rc::clone(apps.entry(addr).or_insert_with(|| App::new(self, addr)))
+    }
+
+    async fn connect(&self, addr: SocketAddr) -> Result<TcpStream, crate::http::error::ProxyError> {
+        Ok(self.dialer.tcp(addr).await?)
+    }
+
+    fn refuse(&self, target: SocketAddr, error: &str, reason: &str) -> io::Result<()> {
+        self.telemetry.tcp_error(true, Some(target), error);
+        Err(io::Error::other(reason.to_owned()))
+    }
+
+    fn is_own(&self, addr: SocketAddr) -> bool {
+        let own = &self.config.inbound.own_ips;
+        own.is_empty() || own.contains(&addr.ip()) || addr.ip().is_loopback()
+    }
+
+    fn is_own_name(&self, sni: &str) -> bool {
+        sni == &*self.credentials.local_name().server_name
+    }
+
+    fn h2_settings(&self) -> h2::Settings {
+        h2::Settings {
+            stream_window: self.config.h2.stream_window,
+            connection_window: self.config.h2.connection_window,
+            max_streams: self.config.inbound.direction.h2_max_streams,
+        }
+    }
+}
+
+/// What a terminated connection proves.
+fn established(stream: &TlsStream<Rewind>) -> InboundTls {
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    InboundTls::Established { client_id: tls::peer_id(certificates) }
+}

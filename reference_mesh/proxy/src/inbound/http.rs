@@ -1,0 +1,308 @@
+//! Requests for the application.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ::http::header::CONNECTION;
+use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use tokio::time::Instant;
+
+use super::{Inbound, Session};
+use crate::http::body::BodyError;
+use crate::http::error::{Client, ProxyError};
+use crate::http::headers::{self, CLIENT_ID, DST_CANONICAL};
+use crate::http::{
+    Body, Interim, Observer as HttpObserver, Reply, Service as HttpService, Tunnel, orig_proto,
+};
+use crate::mutants::{self, Mutant};
+use crate::outbound::{GrpcStatus, InFlight, body_error_label};
+use crate::policy::inbound::{Authorization, Http, Protocol, Route, ServerPolicy, authorize};
+use crate::policy::{Meta, matching};
+use crate::telemetry::{
+    Counter, Direction, InboundRequestLabels, InboundRoute, Requests, RouteStatus,
+};
+
+/// Admits and forwards the requests of one client connection.
+pub(super) struct Service {
+    inbound: Rc<Inbound>,
+    session: Session,
+    app: Rc<super::App>,
+    current: RefCell<Rc<Current>>,
+    client_id: Option<HeaderValue>,
+}
+
+/// A policy made ready for requests.
+struct Current {
+    policy: Arc<ServerPolicy>,
+    http: Result<Http, ProxyError>,
+    admissions: RefCell<Vec<Rc<Admission>>>,
+}
+
+/// Counters of the requests that one authorization lets in on one route.
+struct Admission {
+    route: Arc<Meta>,
+    authz: Arc<Meta>,
+    grpc: bool,
+    allowed: Counter,
+    requests: Requests,
+    metrics: InboundRoute,
+}
+
+/// Follows a response to its end, and counts it.
+pub(super) struct Observer {
+    in_flight: Option<InFlight>,
+    admission: Option<Rc<Admission>>,
+    error: Option<&'static str>,
+    status: StatusCode,
+    grpc: Option<GrpcStatus>,
+    started: Instant,
+    answered: Instant,
+    ended: bool,
+}
+
+// === impl Service ===
+
+impl Service {
+    pub(super) fn new(inbound: &Rc<Inbound>, session: Session) -> Self {
+        let policy = Arc::clone(&session.policy.borrow_mut().borrow_and_update());
+        let client_id = session.tls.client_id().map(|id| id.as_str());
+        Self {
+            app: inbound.app(session.target),
+            current: RefCell::new(Rc::new(Current::new(policy))),
+            client_id: client_id.and_then(|id| HeaderValue::from_str(id).ok()),
+            inbound: Rc::clone(inbound),
+            session,
+        }
+    }
+
+    /// The policy in force, ready for requests.
+    fn current(&self) -> Rc<Current> {
+        let mut policy = self.session.policy.borrow_mut();
+        if policy.has_changed().unwrap_or(false) {
+            let new = Arc::clone(&policy.borrow_and_update());
+            *self.current.borrow_mut() = Rc::new(Current::new(new));
+        }
+        Rc::clone(&self.current.borrow())
+    }
+
+    /// Lets the request in, or says why not.
+    fn admit(&self, current: &Current, request: &Request<Body>) -> Result<Rc<Admission>, ProxyError> {
+        let http = current.http.as_ref().map_err(Clone::clone)?;
+        let authority = headers::authority(request);
+        let view = matching::Request {
+            host: authority.as_ref().map(::http::uri::Authority::host),
+            uri: request.uri(),
+            method: request.method(),
+            headers: request.headers(),
+        };
+        let telemetry = &self.inbound.telemetry;
+        let labels = self.session.labels(&current.policy);
+        let Some((route, _)) = http.find(&view) else {
+            telemetry.http_route_not_found(labels).increment();
+            return Err(ProxyError::NoRoute);
+        };
+        let Some(authorization) = authorize(&route.authorizations, &self.session.as_client())
+        else {
+            telemetry.http_denied(labels, &route.meta).increment();
+            return Err(ProxyError::Unauthorized);
+        };
+        let admission = self.admission(current, route, authorization, request);
+        admission.allowed.increment();
+        Ok(admission)
+    }
+
+    /// The counters for requests on `route` that `authorization` lets in.
+    fn admission(
+        &self,
+        current: &Current,
+        route: &Route,
+        authorization: &Authorization,
+        request: &Request<Body>,
+    ) -> Rc<Admission> {
+        let grpc = headers::is_grpc(request.headers());
+        let mut admissions = current.admissions.borrow_mut();
+        let known = admissions.iter().find(|known| {
+            known.grpc == grpc
+                && Arc::ptr_eq(&known.route, &route.meta)
+                && Arc::ptr_eq(&known.authz, &authorization.meta)
+        });
+        if let Some(known) = known {
+            return Rc::clone(known);
+        }
+        let telemetry = &self.inbound.telemetry;
+        let (target, policy) = (self.session.target, &current.policy);
+        let requests = telemetry.inbound_requests(InboundRequestLabels {
+            target,
+            tls: &self.session.tls,
+            server: &policy.meta,
+            server_port: target.port(),
+            route: &route.meta,
+            authz: &authorization.meta,
+        });
+        let labels = self.session.labels(policy);
+        let admission = Rc::new(Admission {
+            allowed: telemetry.http_allowed(labels, &route.meta, &authorization.meta),
+            metrics: telemetry.inbound_route(grpc, &policy.meta, target.port(), &route.meta),
+            route: Arc::clone(&route.meta),
+            authz: Arc::clone(&authorization.meta),
+            requests,
+            grpc,
+        });
+        admissions.push(Rc::clone(&admission));
+        admission
+    }
+
+    async fn dispatch(
+        &self,
+        mut request: Request<Body>,
+        interim: &Interim,
+    ) -> Result<(Response<Body>, Option<Tunnel>), ProxyError> {
+        let map = request.headers_mut();
+        headers::strip_untrusted(map);
+        map.remove(DST_CANONICAL);
+        if let Some(id) = &self.client_id {
+            map.insert(CLIENT_ID, id.clone());
+        }
+        self.app.send(request, interim).await
+    }
+}
+
+impl HttpService for Service {
+    type Observer = Observer;
+
+    async fn call(&self, mut request: Request<Body>, interim: &Interim) -> Reply<Observer> {
+        let carried = if request.version() == Version::HTTP_2 {
+            orig_proto::downgrade(&mut request)
+        } else {
+            None
+        };
+        let version = request.version();
+        let grpc = headers::is_grpc(request.headers());
+        let max = self.inbound.config.inbound.direction.max_in_flight;
+        let mut observer = Observer {
+            in_flight: InFlight::enter(&self.inbound.in_flight, max),
+            admission: None,
+            error: None,
+            status: StatusCode::OK,
+            grpc: grpc.then_some(GrpcStatus(None)),
+            started: Instant::now(),
+            answered: Instant::now(),
+            ended: false,
+        };
+        let result = async {
+            if observer.in_flight.is_none() {
+                return Err(ProxyError::LoadShed);
+            }
+            if version == Version::HTTP_2 && *request.method() == Method::CONNECT {
+                return Err(ProxyError::Unsupported("CONNECT over HTTP/2 is not supported"));
+            }
+            let admitted = self.admit(&self.current(), &request);
+            if admitted.is_err() && mutants::active(Mutant::DeniedReachesBackend) {
+                // What the application answers does not matter: the request has reached it.
+                let _ = self.dispatch(std::mem::take(&mut request), interim).await;
+            }
+            let admission = admitted?;
+            admission.requests.request();
+            admission.metrics.requests.increment();
+            observer.admission = Some(admission);
+            self.dispatch(request, interim).await
+        };
+        match result.await {
+            Ok((mut response, tunnel)) => {
+                clean(&mut response, tunnel.is_some());
+                if carried.is_some() {
+                    let version = response.version();
+                    orig_proto::mark_response(response.headers_mut(), version);
+                }
+                observer.status = response.status();
+                observer.answered = Instant::now();
+                if let Some(grpc) = &mut observer.grpc {
+                    grpc.0 = GrpcStatus::read(response.headers());
+                }
+                Reply { response, observer, tunnel, close: false }
+            }
+            Err(error) => {
+                self.inbound.telemetry.http_error(Direction::Inbound, error.label());
+                tracing::info!(
+                    client = %self.session.client,
+                    target = %self.session.target,
+                    %error,
+                    "HTTP request failed"
+                );
+                let informed = self.client_id.is_some();
+                let response = error.respond(Client { version, grpc, informed });
+                observer.status = response.status();
+                observer.error = Some(error.route_label());
+                Reply { response, observer, tunnel: None, close: error.closes() }
+            }
+        }
+    }
+}
+
+/// Removes what belongs to the application's connection.
+fn clean(response: &mut Response<Body>, is_tunnel: bool) {
+    let map = response.headers_mut();
+    if is_tunnel && !mutants::active(Mutant::UpgradeBroken) {
+        headers::strip_hop_by_hop_but_upgrade(map);
+    } else {
+        headers::strip_hop_by_hop(map);
+        map.remove(CONNECTION);
+    }
+}
+
+// === impl Current ===
+
+impl Current {
+    fn new(policy: Arc<ServerPolicy>) -> Self {
+        let http = match &policy.protocol {
+            Protocol::Detect { http, .. }
+            | Protocol::Http1(http)
+            | Protocol::Http2(http)
+            | Protocol::Grpc(http) => Ok(http.clone()),
+            // A peer that announces HTTP on an opaque port is held to the port's authorizations.
+            Protocol::Opaque | Protocol::Tls => Ok(Http {
+                routes: Arc::new([Route::any(policy.authorizations.clone())]),
+                rate_limit: None,
+            }),
+            Protocol::Invalid(reason) => Err(ProxyError::InvalidPolicy(reason.clone())),
+        };
+        Self { policy, http, admissions: RefCell::default() }
+    }
+}
+
+// === impl Observer ===
+
+impl Observer {
+    fn finish(&mut self, trailers: Option<&HeaderMap>, error: Option<&'static str>) {
+        self.ended = true;
+        self.in_flight = None;
+        let error = error.or(self.error);
+        if let Some(admission) = self.admission.take() {
+            let outcome = GrpcStatus::outcome(self.grpc, self.status, trailers, error);
+            admission.requests.response(outcome, self.started.elapsed());
+            let status = RouteStatus { status: outcome.grpc_status.or(outcome.status), error };
+            admission.metrics.ended(status, self.started.elapsed(), self.answered.elapsed());
+        }
+    }
+}
+
+impl HttpObserver for Observer {
+    fn data(&mut self, len: usize) {
+        if let Some(admission) = &self.admission {
+            admission.metrics.response_frame_size.observe_bytes(len as u64);
+        }
+    }
+
+    fn end(&mut self, trailers: Option<&HeaderMap>, error: Option<&BodyError>) {
+        self.finish(trailers, error.map(body_error_label));
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.finish(None, Some("CANCEL"));
+        }
+    }
+}

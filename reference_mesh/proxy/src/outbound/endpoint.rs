@@ -1,0 +1,307 @@
+//! One endpoint: its connections, its load, and whether it can be reached.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use ::http::{Method, Request, Response, Version, uri::Authority};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::Outbound;
+use crate::balance::Load;
+use crate::config::Backoff;
+use crate::discovery::{Endpoint as Discovered, ProtocolHint};
+use crate::http::error::ProxyError;
+use crate::http::{Body, Interim, Tunnel, h1, h2, headers, orig_proto};
+use crate::mutants::{self, Mutant};
+use crate::policy::outbound::Load as LoadPolicy;
+use crate::telemetry::{EndpointLabels, Requests, Transport, TransportLabels};
+use crate::tls::{NoOutboundTls, OutboundTls};
+use crate::transport::Io;
+use crate::transport::connect::{ConnectError, Dialer};
+use crate::transport::header;
+
+/// Latency that is assumed of a lone endpoint, which nothing compares it with.
+const LONE: LoadPolicy = LoadPolicy {
+    default_rtt: Duration::from_millis(30),
+    decay: Duration::from_secs(10),
+    penalty: None,
+};
+
+/// See the module.
+pub(super) struct Endpoint {
+    pub(super) discovered: Discovered,
+    pub(super) load: Rc<Load>,
+    /// Counters of the requests to it.
+    pub(super) requests: Requests,
+    transport: Transport,
+    dialer: Dialer,
+    settings: h2::Settings,
+    backoff: Backoff,
+    failures: Cell<u32>,
+    retry_at: Cell<Option<Instant>>,
+    shared: RefCell<Option<Generation<h2::Client>>>,
+    /// Held while the shared connection is made, so that it is made once.
+    connecting: Mutex<()>,
+    pool: RefCell<Generation<Rc<h1::Pool>>>,
+    pool_limits: (usize, Duration),
+}
+
+/// Something made with the certificate of one generation.
+struct Generation<T> {
+    number: u64,
+    value: T,
+}
+
+/// How a request travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carriage {
+    /// On the shared HTTP/2 connection.
+    Shared,
+    /// On an HTTP/1 connection from the pool.
+    Pooled,
+    /// On an HTTP/1 connection of its own, which may become a tunnel.
+    Own,
+}
+
+/// A connection that can take a request.
+pub(super) enum Connection {
+    Shared(h2::Client),
+    Pooled(h1::Client, Rc<h1::Pool>),
+}
+
+/// What came of sending a request.
+pub(super) enum Sent {
+    Answered(Response<Body>, Option<Tunnel>),
+    /// The connection had ended before it took the request.
+    Unsent(Box<Request<Body>>),
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    pub(super) fn new(
+        outbound: &Outbound,
+        discovered: Discovered,
+        authority: Option<&str>,
+        load: Option<LoadPolicy>,
+    ) -> Rc<Self> {
+        let tls = match &discovered.meta.tls {
+            Some(tls) => OutboundTls::Established { server_id: tls.id.clone() },
+            None => OutboundTls::None(NoOutboundTls::NotProvidedByServiceDiscovery),
+        };
+        let labels = EndpointLabels {
+            authority,
+            target: discovered.addr,
+            tls: &tls,
+            labels: &discovered.meta.labels,
+        };
+        let load = load.unwrap_or(LONE);
+        let direction = &outbound.config.outbound.direction;
+        let pool_limits = (direction.max_idle_per_endpoint, direction.pool_idle);
+        let http2 = &discovered.meta.http2;
+        let h2 = outbound.config.h2;
+        Rc::new(Self {
+            load: Load::new(load.default_rtt, load.decay),
+            requests: outbound.telemetry.outbound_requests(labels),
+            transport: outbound.telemetry.transport(TransportLabels::OutboundConnect(labels)),
+            dialer: outbound.dialer.clone(),
+            settings: h2::Settings {
+                stream_window: http2.initial_stream_window_size.unwrap_or(h2.stream_window),
+                connection_window: http2
+                    .initial_connection_window_size
+                    .unwrap_or(h2.connection_window),
+                max_streams: None,
+            },
+            backoff: direction.connect_backoff,
+            failures: Cell::new(0),
+            retry_at: Cell::new(None),
+            shared: RefCell::new(None),
+            connecting: Mutex::new(()),
+            pool: RefCell::new(Generation {
+                number: 0,
+                value: h1::Pool::new(pool_limits.0, pool_limits.1),
+            }),
+            pool_limits,
+            discovered,
+        })
+    }
+
+    /// Until when it is not to be tried; none when it can be.
+    pub(super) fn retry_at(&self, now: Instant) -> Option<Instant> {
+        self.retry_at.get().filter(|at| *at > now)
+    }
+
+    /// How `request` travels to this endpoint.
+    pub(super) fn carriage<B>(&self, request: &Request<B>) -> Carriage {
+        if h1::is_upgrade(request) {
+            return Carriage::Own;
+        }
+        let upgrades = self.discovered.meta.protocol_hint == ProtocolHint::H2
+            && !mutants::active(Mutant::AlpnDowngrade);
+        if upgrades || request.version() == Version::HTTP_2 {
+            Carriage::Shared
+        } else {
+            Carriage::Pooled
+        }
+    }
+
+    /// A connection for a request, made if there is none.
+    pub(super) async fn connection(&self, carriage: Carriage) -> Result<Connection, ConnectError> {
+        match carriage {
+            Carriage::Shared => self.shared().await.map(Connection::Shared),
+            Carriage::Pooled => {
+                let pool = self.pool();
+                match pool.take() {
+                    Some(client) => Ok(Connection::Pooled(client, pool)),
+                    None => self.own(pool).await,
+                }
+            }
+            Carriage::Own => self.own(self.pool()).await,
+        }
+    }
+
+    async fn own(&self, pool: Rc<h1::Pool>) -> Result<Connection, ConnectError> {
+        let io = self.dial(Some(header::Kind::Http1(header::Empty {}))).await?;
+        Ok(Connection::Pooled(h1::Client::new(io), pool))
+    }
+
+    /// The shared connection, if there is one that shows the current certificate. One that shows an
+    /// older one ends by itself when its last stream does.
+    fn current_shared(&self) -> Option<h2::Client> {
+        let shared = self.shared.borrow();
+        let shared = shared.as_ref()?;
+        let is_current = shared.number == self.dialer.generation() && !shared.value.is_closed();
+        is_current.then(|| shared.value.clone())
+    }
+
+    async fn shared(&self) -> Result<h2::Client, ConnectError> {
+        if let Some(client) = self.current_shared() {
+            return Ok(client);
+        }
+        let _connecting = self.connecting.lock().await;
+        if let Some(client) = self.current_shared() {
+            return Ok(client);
+        }
+        let number = self.dialer.generation();
+        let io = self.dial(Some(header::Kind::Http2(header::Empty {}))).await?;
+        let value = h2::Client::handshake(io, self.settings).await?;
+        *self.shared.borrow_mut() = Some(Generation { number, value: value.clone() });
+        Ok(value)
+    }
+
+    /// Whether it can be reached now. The connection is kept for requests to come.
+    pub(super) async fn probe(&self) -> bool {
+        if self.discovered.meta.protocol_hint == ProtocolHint::H2 {
+            return self.shared().await.is_ok();
+        }
+        let pool = self.pool();
+        let connection = self.own(Rc::clone(&pool)).await;
+        if let Ok(Connection::Pooled(client, _)) = connection {
+            pool.put(client);
+            return true;
+        }
+        false
+    }
+
+    fn pool(&self) -> Rc<h1::Pool> {
+        let number = self.dialer.generation();
+        let mut pool = self.pool.borrow_mut();
+        if pool.number != number {
+            let value = h1::Pool::new(self.pool_limits.0, self.pool_limits.1);
+            *pool = Generation { number, value };
+        }
+        Rc::clone(&pool.value)
+    }
+
+    /// Reaches the endpoint for a session of `kind`; notes whether that can be done.
+    pub(super) async fn dial(&self, kind: Option<header::Kind>) -> Result<Io, ConnectError> {
+        let kind = match self.discovered.meta.protocol_hint {
+            ProtocolHint::Opaque => None,
+            ProtocolHint::H2 | ProtocolHint::Unknown => kind,
+        };
+        match self.dialer.endpoint(&self.discovered, kind).await {
+            Ok(io) => {
+                self.failures.set(0);
+                self.retry_at.set(None);
+                Ok(io.counted(self.transport.open()))
+            }
+            Err(error) => {
+                let failures = self.failures.get().saturating_add(1);
+                self.failures.set(failures);
+                self.retry_at.set(Some(Instant::now() + self.backoff.after(failures)));
+                tracing::warn!(
+                    endpoint = %self.discovered.addr,
+                    %error,
+                    "Failed to connect"
+                );
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the identity that a request requires is this endpoint's.
+    pub(super) fn satisfies(&self, required: &str) -> bool {
+        self.discovered.meta.tls.as_ref().is_some_and(|tls| tls.id.as_str() == required)
+    }
+
+    /// Sends `request` on `connection` in the form that it takes.
+    pub(super) async fn send(
+        &self,
+        connection: Connection,
+        mut request: Request<Body>,
+        authority: Authority,
+        interim: &Interim,
+    ) -> Result<Sent, ProxyError> {
+        let authority = match &self.discovered.meta.authority_override {
+            Some(name) => Authority::try_from(name.as_ref()).unwrap_or(authority),
+            None => authority,
+        };
+        match connection {
+            Connection::Shared(client) => {
+                if request.version() == Version::HTTP_2 {
+                    headers::strip_hop_by_hop(request.headers_mut());
+                    orig_proto::to_h2(&mut request, authority);
+                } else if !request.headers().contains_key(headers::ORIG_PROTO) {
+                    orig_proto::upgrade(&mut request, authority);
+                }
+                match client.send(request, interim).await {
+                    Ok(response) => Ok(Sent::Answered(response, None)),
+                    Err(h2::SendError::Unsent(request)) => Ok(Sent::Unsent(request)),
+                    Err(error) => Err(error.into()),
+                }
+            }
+            Connection::Pooled(client, pool) => {
+                prepare_h1(&mut request);
+                match client.send(request, interim, &pool).await {
+                    Ok((response, tunnel)) => Ok(Sent::Answered(response, tunnel)),
+                    Err(h1::SendError::Unanswered(request)) if is_idempotent(&request) => {
+                        Ok(Sent::Unsent(request))
+                    }
+                    Err(error) => Err(error.into()),
+                }
+            }
+        }
+    }
+}
+
+/// Gives a request the form that HTTP/1 sends, without what belongs to the client's connection.
+pub(crate) fn prepare_h1(request: &mut Request<Body>) {
+    if request.version() == Version::HTTP_2 {
+        headers::strip_hop_by_hop(request.headers_mut());
+        orig_proto::to_h1(request, orig_proto::OrigProto::HTTP_11);
+    } else if h1::is_upgrade(request) && !mutants::active(Mutant::UpgradeBroken) {
+        headers::strip_hop_by_hop_but_upgrade(request.headers_mut());
+    } else {
+        headers::strip_hop_by_hop(request.headers_mut());
+    }
+}
+
+/// Whether sending twice does what sending once does (RFC 9110 9.2.2).
+pub(crate) fn is_idempotent(request: &Request<Body>) -> bool {
+    matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
+}

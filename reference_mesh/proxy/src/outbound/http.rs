@@ -1,0 +1,217 @@
+//! Requests that the application sends.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use ::http::header::CONNECTION;
+use ::http::uri::Authority;
+use ::http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use tokio::time::Instant;
+
+use super::Outbound;
+use super::endpoint::{Endpoint, Sent};
+use super::observer::{Exchange, GrpcStatus, InFlight, Observer};
+use super::routes::{Choice, Routes, Rule};
+use super::target::{Kind, Target, http_routes};
+use crate::http::error::{Client, ProxyError};
+use crate::http::headers::{self, DST_CANONICAL, ORIG_PROTO, PROXY_CONNECTION, REQUIRE_ID};
+use crate::http::{Body, Interim, Reply, Service as HttpService, Tunnel};
+use crate::mutants::{self, Mutant};
+use crate::policy::matching;
+use crate::policy::outbound::Protocol;
+
+/// Times that a request is given to another connection because its own had just ended.
+const MAX_REDISPATCHES: usize = 3;
+
+/// Routes the requests of one client connection.
+pub(super) struct Service {
+    outbound: Rc<Outbound>,
+    target: Rc<Target>,
+    client: SocketAddr,
+    kind: Kind,
+}
+
+/// A response from an endpoint.
+struct Answer {
+    response: Response<Body>,
+    tunnel: Option<Tunnel>,
+    exchange: Exchange,
+    close: bool,
+}
+
+// === impl Service ===
+
+impl Service {
+    pub(super) fn new(
+        outbound: &Rc<Outbound>,
+        target: &Rc<Target>,
+        client: SocketAddr,
+        kind: Kind,
+    ) -> Self {
+        Self { outbound: Rc::clone(outbound), target: Rc::clone(target), client, kind }
+    }
+
+    /// The rule for `request`.
+    fn route<B>(
+        &self,
+        routes: &Routes,
+        request: &Request<B>,
+        authority: &Authority,
+    ) -> Result<Rc<Rule>, ProxyError> {
+        if let Protocol::Invalid(reason) = &routes.policy.protocol {
+            return Err(ProxyError::InvalidPolicy(reason.clone()));
+        }
+        let http = http_routes(&routes.policy, self.kind).ok_or(ProxyError::NoRoute)?;
+        let view = matching::Request {
+            host: Some(authority.host()),
+            uri: request.uri(),
+            method: request.method(),
+            headers: request.headers(),
+        };
+        let found = http.find(&view).ok_or(ProxyError::NoRoute)?;
+        routes.rule(found.policy).map(Rc::clone).ok_or(ProxyError::NoRoute)
+    }
+
+    /// Carries `request` by `rule`.
+    async fn dispatch(
+        &self,
+        rule: &Rule,
+        mut request: Request<Body>,
+        authority: Authority,
+        interim: &Interim,
+    ) -> Result<Answer, ProxyError> {
+        let choice = rule
+            .choose()
+            .ok_or_else(|| ProxyError::Dispatcher("no backend for the route".into()))?;
+        let required = request.headers_mut().remove(REQUIRE_ID);
+        for _ in 0..MAX_REDISPATCHES {
+            let connect = async |endpoint: &Endpoint| {
+                endpoint.connection(endpoint.carriage(&request)).await
+            };
+            let (endpoint, connection) = choice.backend.acquire(connect).await?;
+            if let Some(required) = &required
+                && !required.to_str().is_ok_and(|id| endpoint.satisfies(id))
+            {
+                return Err(ProxyError::RequireId);
+            }
+            let exchange = begin(choice, &endpoint);
+            match endpoint.send(connection, request, authority.clone(), interim).await? {
+                Sent::Answered(response, tunnel) => {
+                    let close = choice.backend.is_forward()
+                        && response.headers().contains_key(PROXY_CONNECTION);
+                    return Ok(Answer { response, tunnel, exchange, close });
+                }
+                Sent::Unsent(unsent) => request = *unsent,
+            }
+        }
+        Err(ProxyError::Io("connections close before they take the request".into()))
+    }
+
+    fn informed(&self, version: Version, grpc: bool) -> Client {
+        Client { version, grpc, informed: !self.outbound.config.outbound.hide_proxy_errors }
+    }
+}
+
+impl HttpService for Service {
+    type Observer = Observer;
+
+    async fn call(&self, mut request: Request<Body>, interim: &Interim) -> Reply<Observer> {
+        if mutants::active(Mutant::LogsError) {
+            tracing::error!("Unexpected request");
+        }
+        let version = request.version();
+        let grpc = headers::is_grpc(request.headers());
+        let client = self.informed(version, grpc);
+        let max = self.outbound.config.outbound.direction.max_in_flight;
+        let mut observer = Observer {
+            in_flight: InFlight::enter(&self.outbound.in_flight, max),
+            rule: None,
+            exchange: None,
+            error: None,
+            status: StatusCode::OK,
+            grpc: grpc.then_some(GrpcStatus(None)),
+            started: Instant::now(),
+            ended: false,
+        };
+        let result = async {
+            if observer.in_flight.is_none() {
+                return Err(ProxyError::LoadShed);
+            }
+            if version == Version::HTTP_2 && *request.method() == Method::CONNECT {
+                return Err(ProxyError::Unsupported("CONNECT over HTTP/2 is not supported"));
+            }
+            let authority = prepare(&mut request, &self.target);
+            let routes = self.target.routes(&self.outbound);
+            let rule = self.route(&routes, &request, &authority)?;
+            observer.rule = Some(Rc::clone(&rule));
+            self.dispatch(&rule, request, authority, interim).await
+        };
+        match result.await {
+            Ok(answer) => reply(answer, observer),
+            Err(error) => {
+                self.outbound
+                    .telemetry
+                    .http_error(crate::telemetry::Direction::Outbound, error.label());
+                tracing::info!(
+                    client = %self.client,
+                    target = %self.target.addr,
+                    %error,
+                    "HTTP request failed"
+                );
+                let response = error.respond(client);
+                observer.status = response.status();
+                observer.error = Some(error.route_label());
+                Reply { response, observer, tunnel: None, close: error.closes() }
+            }
+        }
+    }
+}
+
+fn begin(choice: &Choice, endpoint: &Rc<Endpoint>) -> Exchange {
+    endpoint.requests.request();
+    choice.metrics.requests.increment();
+    Exchange {
+        endpoint: Rc::clone(endpoint),
+        backend: choice.metrics.clone(),
+        pending: Some(endpoint.load.begin()),
+        sent: Instant::now(),
+    }
+}
+
+/// Removes what the application may not say, and says what the peer's proxy is to know. The
+/// request's authority, which is the target's address when it names none.
+fn prepare(request: &mut Request<Body>, target: &Target) -> Authority {
+    headers::strip_untrusted(request.headers_mut());
+    request.headers_mut().remove(ORIG_PROTO);
+    request.headers_mut().remove(DST_CANONICAL);
+    if let Some(name) = target.canonical_name()
+        && let Ok(name) = HeaderValue::from_str(&name)
+    {
+        request.headers_mut().insert(DST_CANONICAL, name);
+    }
+    headers::authority(request).unwrap_or_else(|| {
+        // An address is an authority.
+        Authority::try_from(target.addr.to_string())
+            .unwrap_or_else(|_| Authority::from_static("unknown"))
+    })
+}
+
+fn reply(answer: Answer, mut observer: Observer) -> Reply<Observer> {
+    let Answer { mut response, tunnel, exchange, close } = answer;
+    let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let map = response.headers_mut();
+    map.remove(ORIG_PROTO);
+    map.remove(PROXY_CONNECTION);
+    if is_switch && !mutants::active(Mutant::UpgradeBroken) {
+        headers::strip_hop_by_hop_but_upgrade(map);
+    } else {
+        headers::strip_hop_by_hop(map);
+        map.remove(CONNECTION);
+    }
+    observer.status = response.status();
+    if let Some(grpc) = &mut observer.grpc {
+        grpc.0 = GrpcStatus::read(response.headers());
+    }
+    observer.exchange = Some(exchange);
+    Reply { response, observer, tunnel, close }
+}

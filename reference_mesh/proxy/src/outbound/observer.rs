@@ -1,0 +1,142 @@
+//! Following an outbound response to its end, and counting it.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use ::http::{HeaderMap, StatusCode};
+use tokio::time::Instant;
+
+use super::endpoint::Endpoint;
+use super::routes::Rule;
+use crate::balance::Pending;
+use crate::http::body::BodyError;
+use crate::http::Observer as HttpObserver;
+use crate::telemetry::{BackendRequests, Outcome, RouteStatus};
+
+/// One of the requests under way, of which there is a limit.
+pub(crate) struct InFlight(Rc<Cell<usize>>);
+
+/// See the module.
+pub(super) struct Observer {
+    pub(super) in_flight: Option<InFlight>,
+    pub(super) rule: Option<Rc<Rule>>,
+    pub(super) exchange: Option<Exchange>,
+    pub(super) error: Option<&'static str>,
+    pub(super) status: StatusCode,
+    pub(super) grpc: Option<GrpcStatus>,
+    pub(super) started: Instant,
+    pub(super) ended: bool,
+}
+
+/// The part of a request that reached an endpoint.
+pub(super) struct Exchange {
+    pub(super) endpoint: Rc<Endpoint>,
+    pub(super) backend: BackendRequests,
+    pub(super) pending: Option<Pending>,
+    pub(super) sent: Instant,
+}
+
+/// `grpc-status`, from the headers or, later, the trailers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GrpcStatus(pub(crate) Option<u16>);
+
+// === impl InFlight ===
+
+impl InFlight {
+    /// Counts a request in; none when there are `max` already.
+    pub(crate) fn enter(count: &Rc<Cell<usize>>, max: usize) -> Option<Self> {
+        if count.get() >= max {
+            return None;
+        }
+        count.set(count.get() + 1);
+        Some(Self(Rc::clone(count)))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+// === impl GrpcStatus ===
+
+impl GrpcStatus {
+    /// The status in `headers`, if it is there.
+    pub(crate) fn read(headers: &HeaderMap) -> Option<u16> {
+        headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+    }
+
+    /// The outcome of a response with `status` and, at its end, `trailers`.
+    pub(crate) fn outcome(
+        grpc: Option<Self>,
+        status: StatusCode,
+        trailers: Option<&HeaderMap>,
+        error: Option<&'static str>,
+    ) -> Outcome {
+        let status = status.as_u16();
+        if let Some(error) = error {
+            return Outcome::failed(Some(status), error);
+        }
+        match grpc.map(|grpc| grpc.0.or_else(|| Self::read(trailers?))) {
+            Some(Some(code)) => Outcome::grpc(status, code),
+            // gRPC without a status is unknown to its client, too.
+            Some(None) => Outcome::grpc(status, 2),
+            None => Outcome::http(status),
+        }
+    }
+}
+
+/// The `error` label of a body that broke off.
+pub(crate) const fn body_error_label(error: &BodyError) -> &'static str {
+    match error {
+        BodyError::Reset(reason) => match *reason {
+            h2::Reason::CANCEL => "CANCEL",
+            h2::Reason::REFUSED_STREAM => "REFUSED",
+            _ => "RESET",
+        },
+        BodyError::Io(_) | BodyError::Incomplete => "IO",
+        BodyError::Timeout(_) => "RESPONSE_STREAM_TIMEOUT",
+        BodyError::Malformed(_) => "UNKNOWN",
+    }
+}
+
+// === impl Observer ===
+
+impl Observer {
+    fn finish(&mut self, trailers: Option<&HeaderMap>, error: Option<&'static str>) {
+        self.ended = true;
+        self.in_flight = None;
+        let error = error.or(self.error);
+        let outcome = GrpcStatus::outcome(self.grpc, self.status, trailers, error);
+        let status = RouteStatus { status: outcome.grpc_status.or(outcome.status), error };
+        if let Some(exchange) = self.exchange.take() {
+            exchange.endpoint.requests.response(outcome, self.started.elapsed());
+            exchange.backend.ended(status, exchange.sent.elapsed());
+        }
+        if let Some(rule) = &self.rule {
+            rule.metrics.ended(status, self.started.elapsed());
+        }
+    }
+}
+
+impl HttpObserver for Observer {
+    fn data(&mut self, len: usize) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.pending = None;
+            exchange.backend.frame_size.observe_bytes(len as u64);
+        }
+    }
+
+    fn end(&mut self, trailers: Option<&HeaderMap>, error: Option<&BodyError>) {
+        self.finish(trailers, error.map(body_error_label));
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.finish(None, Some("CANCEL"));
+        }
+    }
+}
