@@ -73,6 +73,13 @@ def workload(server: Running) -> Workload:
 
 
 @pytest.fixture
+def client(program: Path) -> Iterator[Workload]:
+    """Another workload, for tests in which the server ends."""
+    with running(program, "serve", *SERVE, *PORTS) as process:
+        yield Workload(process.open, "test/client")
+
+
+@pytest.fixture
 def helper(program: Path) -> Iterator[Helper]:
     with running(program, "helper", "--ctrl", "127.0.0.1:0") as process:
         yield Helper(process.open, "test/pod-1")

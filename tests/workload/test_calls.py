@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 from typing import TYPE_CHECKING
 
@@ -185,7 +186,7 @@ def test_traffic_runs_until_it_is_stopped(server: Running, workload: Workload) -
     assert len(result.outcomes) == result.summary.calls == result.summary.results["200"]
     assert len(workload.settled().attempts) == result.summary.calls
     due = [outcome.intended_ns for outcome in sorted(result.outcomes, key=lambda each: each.n)]
-    gaps = [later - earlier for earlier, later in zip(due, due[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(due)]
     assert sum(gaps) / len(gaps) == pytest.approx(5e6, rel=0.1)
 
 

@@ -5,10 +5,13 @@
 
 pub mod dial;
 pub mod http1;
+pub mod http2;
+pub mod messages;
 pub mod outcome;
 pub mod plan;
 pub mod stop;
 pub mod tcp;
+pub mod websocket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +34,7 @@ pub struct Caller {
     plan: Plan,
     dialer: Arc<Dialer>,
     http1: http1::Pool,
+    http2: http2::Pool,
     stop: Stop,
 }
 
@@ -40,10 +44,12 @@ impl Caller {
         let dialer = Arc::new(Dialer::new(&plan)?);
         let kept = plan.connections.unwrap_or(plan.concurrency);
         let http1 = http1::Pool::new(dialer.clone(), kept);
+        let http2 = http2::Pool::new(dialer.clone(), plan.connections.unwrap_or(1));
         Ok(Arc::new(Self {
             plan,
             dialer,
             http1,
+            http2,
             stop,
         }))
     }
@@ -113,9 +119,12 @@ impl Caller {
     }
 
     async fn call(&self, progress: &mut Progress) {
-        match self.plan.protocol {
-            Protocol::H1 => http1::call(&self.plan, &self.http1, &self.stop, progress).await,
-            Protocol::Tcp => tcp::call(&self.plan, &self.dialer, &self.stop, progress).await,
+        let (plan, stop) = (&self.plan, &self.stop);
+        match plan.protocol {
+            Protocol::H1 => http1::call(plan, &self.http1, stop, progress).await,
+            Protocol::H2 | Protocol::Grpc => http2::call(plan, &self.http2, stop, progress).await,
+            Protocol::Ws => websocket::call(plan, &self.dialer, stop, progress).await,
+            Protocol::Tcp => tcp::call(plan, &self.dialer, stop, progress).await,
         }
     }
 }

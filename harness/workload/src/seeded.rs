@@ -118,7 +118,7 @@ pub fn hex(data: &[u8]) -> String {
 /// The bytes that `text` states in hex; `None` when it is not hex.
 pub fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     digits

@@ -84,11 +84,11 @@ impl Frame {
 /// Reads one frame and takes its mask off.
 pub async fn read_frame<R: AsyncRead + Unpin>(inbound: &mut Inbound<R>) -> Result<Frame, Error> {
     loop {
-        if let Some((header, length)) = header(inbound.buffered())? {
-            if inbound.buffered().len() >= header.bytes + length {
-                let payload = inbound.take(header.bytes + length)[header.bytes..].to_vec();
-                return Ok(header.frame(payload));
-            }
+        if let Some((header, length)) = header(inbound.buffered())?
+            && inbound.buffered().len() >= header.bytes + length
+        {
+            let payload = inbound.take(header.bytes + length)[header.bytes..].to_vec();
+            return Ok(header.frame(payload));
         }
         if inbound.fill().await? == 0 {
             return Err(Error::Truncated("a WebSocket frame"));

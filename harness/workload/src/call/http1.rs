@@ -9,11 +9,12 @@ use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::Notify;
 
 use super::dial::{Connection, Dialer};
+use super::messages::Flow;
 use super::outcome::{Interim, Progress};
 use super::plan::Plan;
 use super::stop::Stop;
 use crate::http1::{Error, Fields, Framing, Head, Inbound, Reader, head};
-use crate::seeded::{Seeded, Tally, unhex};
+use crate::seeded::{Seeded, unhex};
 use crate::serve::steering::{REQUEST_ID, STEERING};
 use crate::transport::Boxed;
 
@@ -154,9 +155,9 @@ async fn exchange(
     progress: &mut Progress,
 ) -> Result<bool, Error> {
     let leave = Notify::new();
-    let tally = Mutex::new(Tally::default());
+    let flow = progress.flow.clone();
     let reusable = {
-        let mut sending = pin!(send(plan, request, &mut connection.writer, &leave, &tally));
+        let mut sending = pin!(send(plan, request, &mut connection.writer, &leave, &flow));
         let mut receiving = pin!(receive(plan, &mut connection.inbound, &leave, progress));
         let mut sent = None;
         loop {
@@ -169,7 +170,6 @@ async fn exchange(
             }
         }
     };
-    progress.sent(&tally.lock());
     let upgraded = progress.outcome.status == Some(101)
         || (plan.method == "CONNECT" && progress.outcome.status == Some(200));
     if reusable.is_ok() && upgraded {
@@ -184,7 +184,7 @@ async fn send(
     request: &Request,
     writer: &mut WriteHalf<Boxed>,
     leave: &Notify,
-    tally: &Mutex<Tally>,
+    flow: &Flow,
 ) -> Result<(), Error> {
     writer.write_all(&request.bytes).await?;
     writer.flush().await?;
@@ -201,8 +201,8 @@ async fn send(
                     .write_all(format!("{:x}\r\n", piece.len()).as_bytes())
                     .await?;
             }
+            flow.sends(&piece);
             writer.write_all(&piece).await?;
-            tally.lock().add(&piece);
             if chunked {
                 writer.write_all(b"\r\n").await?;
             }
@@ -254,10 +254,7 @@ async fn receive(
     let mut reader = Reader::new(framing);
     while let Some(piece) = reader.next(inbound).await? {
         progress.received(&piece);
-        if let Some(rate) = plan.read_rate {
-            let time = Duration::from_secs_f64(piece.len() as f64 / rate.max(1) as f64);
-            tokio::time::sleep(time).await;
-        }
+        plan.slow_down(piece.len()).await;
     }
     progress.trailers(reader.trailers().clone());
     if framing == Framing::Close {

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::messages::Flow;
 use crate::clock::unix_ns;
 use crate::http1::{Error, Fields, head};
 use crate::seeded::Tally;
@@ -119,6 +120,8 @@ pub struct Progress {
     pub phase: Phase,
     /// What was received.
     pub received: Tally,
+    /// What was sent, and its echo.
+    pub flow: Flow,
     kept: Vec<u8>,
     keep: usize,
     clock: Option<Instant>,
@@ -189,12 +192,6 @@ impl Progress {
         }
     }
 
-    /// What was sent as body or messages.
-    pub fn sent(&mut self, tally: &Tally) {
-        self.outcome.sent_bytes = tally.bytes();
-        self.outcome.sent_sha256 = tally.sha256();
-    }
-
     /// The call failed.
     pub fn fail(&mut self, kind: &'static str, message: impl Into<String>) {
         let failure = Failure {
@@ -244,6 +241,10 @@ impl Progress {
         self.outcome.body_bytes = self.received.bytes();
         self.outcome.body_sha256 = self.received.sha256();
         self.outcome.body_head = head::latin1(&self.kept);
+        let sent = self.flow.sent();
+        self.outcome.sent_bytes = sent.bytes();
+        self.outcome.sent_sha256 = sent.sha256();
+        (self.outcome.messages_sent, self.outcome.messages_received) = self.flow.messages();
         if brief {
             self.outcome.headers.clear();
             self.outcome.trailers.clear();

@@ -19,6 +19,12 @@ pub const CONCURRENCY_LIMIT: usize = 4096;
 pub enum Protocol {
     /// HTTP/1.x.
     H1,
+    /// HTTP/2 with prior knowledge.
+    H2,
+    /// gRPC over HTTP/2 with prior knowledge.
+    Grpc,
+    /// WebSocket over HTTP/1.1.
+    Ws,
     /// Plain TCP.
     Tcp,
 }

@@ -3,16 +3,15 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::Notify;
 
 use super::dial::{Connection, Dialer};
+use super::messages::{Flow, Sink, pump};
 use super::outcome::Progress;
 use super::plan::Plan;
 use super::stop::Stop;
 use crate::http1::{Error, Inbound};
-use crate::seeded::{BLOCK_BYTES, Seeded, Tally};
+use crate::seeded::{BLOCK_BYTES, Seeded};
 use crate::serve::tcp::OPENING;
 use crate::transport::Boxed;
 
@@ -63,81 +62,51 @@ pub async fn exchange(
     stop: &Stop,
     progress: &mut Progress,
 ) -> Result<(), Error> {
-    let tally = Mutex::new(Tally::default());
-    let echoed = Notify::new();
-    let result = {
-        let sender = Sender {
-            plan,
-            tally: &tally,
-            echoed: &echoed,
-            stop,
-        };
-        let mut sending = pin!(sender.run(&mut connection.writer, opening));
-        let mut receiving = pin!(receive(
-            plan,
-            &mut connection.inbound,
-            &tally,
-            &echoed,
-            progress
-        ));
-        let mut sent = None;
-        loop {
-            tokio::select! {
-                result = &mut sending, if sent.is_none() => {
-                    // A failed send shows up again, with its cause, on the receiving side.
-                    sent = Some(result.unwrap_or(0));
-                }
-                result = &mut receiving => break result.map(|()| sent.unwrap_or(0)),
-            }
-        }
+    let flow = progress.flow.clone();
+    let mut bytes = Bytes {
+        writer: &mut connection.writer,
+        flow: &flow,
     };
-    progress.sent(&tally.lock());
-    progress.outcome.messages_sent = result?;
-    Ok(())
-}
-
-struct Sender<'a> {
-    plan: &'a Plan,
-    tally: &'a Mutex<Tally>,
-    echoed: &'a Notify,
-    stop: &'a Stop,
-}
-
-impl Sender<'_> {
-    /// Sends everything, then ends the sending half; gives back the number of messages.
-    async fn run(&self, writer: &mut WriteHalf<Boxed>, opening: &[u8]) -> Result<u64, Error> {
-        let messages = &self.plan.messages;
-        self.write(writer, opening).await?;
-        let mut sent = 0;
-        while (messages.count == 0 || sent < messages.count) && !self.stop.is_set() {
-            if sent > 0 {
-                let pause = tokio::time::sleep(Duration::from_millis(messages.pace_ms));
-                tokio::select! {
-                    () = pause => {}
-                    () = self.stop.wait() => break,
-                }
-            }
-            let seed = messages.seed.wrapping_add(sent);
-            for piece in Seeded::new(seed, messages.bytes, BLOCK_BYTES) {
-                self.write(writer, &piece).await?;
-            }
-            sent += 1;
-            if messages.lockstep {
-                self.echoed.notified().await;
-            }
+    let sending = async {
+        bytes.write(opening).await?;
+        pump(&plan.messages, stop, &flow, &mut bytes).await?;
+        if plan.tcp.keep_open {
+            flow.echoed().await;
         }
-        if self.plan.tcp.keep_open {
-            self.echoed.notified().await;
+        bytes.writer.shutdown().await
+    };
+    let mut sending = pin!(sending);
+    let mut receiving = pin!(receive(plan, &mut connection.inbound, &flow, progress));
+    let mut sent = false;
+    loop {
+        tokio::select! {
+            // A failed send shows up again, with its cause, on the receiving side.
+            _ = &mut sending, if !sent => sent = true,
+            result = &mut receiving => return result,
         }
-        writer.shutdown().await?;
-        Ok(sent)
     }
+}
 
-    async fn write(&self, writer: &mut WriteHalf<Boxed>, data: &[u8]) -> Result<(), Error> {
-        // Counted before it is written, so that its echo never looks like more than was sent.
-        self.tally.lock().add(data);
-        writer.write_all(data).await?;
-        writer.flush().await?;
+struct Bytes<'a> {
+    writer: &'a mut WriteHalf<Boxed>,
+    flow: &'a Flow,
+}
+
+impl Bytes<'_> {
+    async fn write(&mut self, data: &[u8]) -> std::io::Result<()> {
+        self.flow.sends(data);
+        self.writer.write_all(data).await?;
+        self.writer.flush().await
+    }
+}
+
+impl Sink for Bytes<'_> {
+    type Error = std::io::Error;
+
+    async fn message(&mut self, seed: u64, bytes: u64) -> std::io::Result<()> {
+        for piece in Seeded::new(seed, bytes, BLOCK_BYTES) {
+            self.write(&piece).await?;
+        }
         Ok(())
     }
 }
@@ -145,34 +114,22 @@ impl Sender<'_> {
 async fn receive(
     plan: &Plan,
     inbound: &mut Inbound<ReadHalf<Boxed>>,
-    sent: &Mutex<Tally>,
-    echoed: &Notify,
+    flow: &Flow,
     progress: &mut Progress,
 ) -> Result<(), Error> {
-    loop {
-        let piece = match inbound.some(u64::MAX).await {
-            Ok(Some(piece)) => piece,
-            Ok(None) => {
-                progress.outcome.end = Some("fin");
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        };
+    while let Some(piece) = inbound.some(u64::MAX).await? {
         if progress.outcome.head_after_ns.is_none() {
             progress.head();
         }
         progress.received(&piece);
-        if progress.received.bytes() >= sent.lock().bytes() {
-            echoed.notify_one();
-        }
-        if let Some(rate) = plan.read_rate {
-            let time = Duration::from_secs_f64(piece.len() as f64 / rate.max(1) as f64);
-            tokio::time::sleep(time).await;
-        }
+        flow.received(piece.len(), 0);
+        plan.slow_down(piece.len()).await;
     }
+    progress.outcome.end = Some("fin");
+    Ok(())
 }
 
-/// Sends bytes as they are and reads until the server ends, `limit` bytes came, or time is up.
+/// Sends bytes as they are and reads until the server ends or `limit` bytes came.
 pub async fn raw(
     connection: &mut Connection,
     data: &[u8],
@@ -180,11 +137,13 @@ pub async fn raw(
     limit: u64,
     progress: &mut Progress,
 ) -> Result<(), Error> {
+    progress.flow.sends(data);
+    let writer = &mut connection.writer;
     let sending = async {
-        connection.writer.write_all(data).await?;
-        connection.writer.flush().await?;
+        writer.write_all(data).await?;
+        writer.flush().await?;
         if half_close {
-            connection.writer.shutdown().await?;
+            writer.shutdown().await?;
         }
         Ok::<(), std::io::Error>(())
     };
@@ -207,4 +166,14 @@ pub async fn raw(
     // A server may refuse early; what it said counts, not that it did not read everything.
     let (_, received) = tokio::join!(sending, receiving);
     received
+}
+
+impl Plan {
+    /// Waits as long as `read_rate` wants after `bytes` bytes.
+    pub async fn slow_down(&self, bytes: usize) {
+        if let Some(rate) = self.read_rate {
+            let time = Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64);
+            tokio::time::sleep(time).await;
+        }
+    }
 }

@@ -165,10 +165,10 @@ impl Captures {
 impl Capture {
     fn join(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            if thread.join().is_err() {
-                *self.shared.error.lock() = Some("the capture thread panicked".into());
-            }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            *self.shared.error.lock() = Some("the capture thread panicked".into());
         }
     }
 }

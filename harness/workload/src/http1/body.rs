@@ -196,10 +196,10 @@ fn chunk_size(line: &[u8]) -> Result<u64, Error> {
         .unwrap_or_default()
         .trim_end_matches([' ', '\t']);
     // from_str_radix would take a sign.
-    if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        if let Ok(size) = u64::from_str_radix(digits, 16) {
-            return Ok(size);
-        }
+    if digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && let Ok(size) = u64::from_str_radix(digits, 16)
+    {
+        return Ok(size);
     }
     Err(Error::Malformed(format!(
         "chunk size {:?}",

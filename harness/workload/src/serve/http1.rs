@@ -206,10 +206,7 @@ async fn wait(inbound: &mut Input, time: Duration) -> Result<(), Error> {
     while inbound.buffered().len() < head::HEAD_LIMIT_BYTES {
         tokio::select! {
             () = &mut elapsed => return Ok(()),
-            filled = inbound.fill() => match filled? {
-                0 => return Err(Error::Truncated("a response that was waited for")),
-                _ => {}
-            }
+            filled = inbound.fill() => if filled? == 0 { return Err(Error::Truncated("a response that was waited for")) }
         }
     }
     elapsed.await;
@@ -380,11 +377,12 @@ fn keeps(app: &App, request: &Request) -> bool {
 
 fn frame(fields: &mut Fields, reply: &Reply, delimiting: Delimiting, bodyless: bool) {
     match (delimiting, reply.length()) {
-        (Delimiting::Length, Some(length)) if reply.status != 204 => {
+        (Delimiting::Length, Some(length))
+            if reply.status != 204
             // A 304 or an answer to HEAD may state the length that a body would have had.
-            if !bodyless || reply.status != 304 {
-                add(fields, "content-length", &length.to_string());
-            }
+            && (!bodyless || reply.status != 304) =>
+        {
+            add(fields, "content-length", &length.to_string());
         }
         (Delimiting::Chunked, _) if !bodyless => add(fields, "transfer-encoding", "chunked"),
         _ => {}

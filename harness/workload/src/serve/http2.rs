@@ -181,10 +181,10 @@ async fn send(
     let steering = exchange.steering.clone();
     let bodyless = exchange.head || reply.status == 204 || reply.status == 304;
     let mut fields = reply.fields.clone();
-    if let (Some(length), false) = (reply.length(), reply.status == 204 || reply.status == 304) {
-        if !steering.trailers {
-            fields.push(("content-length".into(), length.to_string()));
-        }
+    if let (Some(length), false) = (reply.length(), reply.status == 204 || reply.status == 304)
+        && !steering.trailers
+    {
+        fields.push(("content-length".into(), length.to_string()));
     }
     attempt.responds(Some(reply.status));
     let mut stream = respond(exchange, reply.status, &fields, bodyless)?;

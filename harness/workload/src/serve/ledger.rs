@@ -153,10 +153,10 @@ impl Ledger {
             *count += 1;
             return *count;
         }
-        if state.order.len() == IDS_REMEMBERED {
-            if let Some(oldest) = state.order.pop_front() {
-                state.attempts.remove(&oldest);
-            }
+        if state.order.len() == IDS_REMEMBERED
+            && let Some(oldest) = state.order.pop_front()
+        {
+            state.attempts.remove(&oldest);
         }
         state.order.push_back(id.to_owned());
         state.attempts.insert(id.to_owned(), 1);
