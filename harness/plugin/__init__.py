@@ -9,17 +9,19 @@ pytest-xdist gives every lane a process of its own.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.errors import MeshmarkError
 from harness.plugin import hooks
 from harness.plugin.check import CHECK, Check, Phase
 from harness.plugin.context import CONTEXT, RunContext
 from harness.plugin.judging import Judge
 from harness.plugin.keeping import Keeper
-from harness.plugin.options import Options, add_options, catalogue_of, options_of
+from harness.plugin.options import Options, add_options, catalogue_of, known_fails_of, options_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +68,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Add the hook by which a suite builds what it needs."""
     pluginmanager.add_hookspecs(hooks)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Let the suite prepare; what is wrong by then ends pytest with its text and exit code."""
+    option = config.option
+    if hasattr(config, "workerinput") or option.help or option.version or option.collectonly:
+        return None
+    try:
+        options = options_of(config)
+        known_fails_of(options, catalogue_of(options))
+        config.hook.pytest_meshmark_prepare(config=config, options=options, progress=_say)
+    except MeshmarkError as error:
+        sys.stderr.write(f"meshmark: {error}\n")
+        return error.exit_code
+    return None
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -123,12 +123,14 @@ class Judge:
         judgements = item.stash.setdefault(_JUDGEMENTS, [])
         check.seconds += call.duration
         stage = {"setup": "arrange", "call": "measure", "teardown": "tear down"}[call.when]
-        if call.when != "call":
+        if call.when == "setup":
+            check.phases[stage] = round(call.duration, 4)
+        elif call.when == "teardown":
             check.phases[stage] = round(check.phases.get(stage, 0.0) + call.duration, 4)
         elif not check.phases.keys() - {"arrange"}:
             check.phases[stage] = round(call.duration, 4)
         if call.excinfo is not None:
-            phase = check.failed_phase if call.when == "call" else None
+            phase = check.failed_phase if call.when != "teardown" else None
             judgement = self._judge(call.excinfo, phase or stage, check)
             judgements.append(judgement)
             if judgement.failure is not None and call.when != "teardown":

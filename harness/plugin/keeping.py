@@ -19,11 +19,11 @@ import pytest
 
 from harness.errors import MeshmarkError
 from harness.plugin.judging import Collected, Judge, Part, part_of
-from harness.plugin.options import Options, suites_folder
+from harness.plugin.options import Options, known_fails_of, suites_folder
 from harness.plugin.telling import Teller
 from harness.record.fingerprint import fingerprint
 from harness.record.folder import RunFolder
-from harness.record.knownfail import apply_known_fails, read_known_fails
+from harness.record.knownfail import apply_known_fails
 from harness.record.model import (
     CheckRecord,
     ClusterFacts,
@@ -55,9 +55,7 @@ class Keeper:
         self._options = options
         self._catalogue = catalogue
         self._context = context
-        self._known_fails = read_known_fails(
-            options.known_fails or suites_folder() / options.suite / "known-fail.toml", catalogue
-        )
+        self._known_fails = known_fails_of(options, catalogue)
         self._folder: RunFolder | None = None
         self._run: Run
         self._parts: dict[str, list[CheckRecord]] = {}
@@ -66,17 +64,14 @@ class Keeper:
         self._report: Path | None = None
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Let the suite prepare, then open the run folder."""
+    def pytest_sessionstart(self) -> None:
+        """Open the run folder."""
         if self._config.option.collectonly:
             return
         try:
-            session.config.hook.pytest_meshmark_prepare(
-                config=session.config, options=self._options, progress=self._teller.line
-            )
             self._open()
         except MeshmarkError as error:
-            pytest.exit(f"{type(error).__name__}: {error}", returncode=error.exit_code)
+            pytest.exit(str(error), returncode=error.exit_code)
 
     @property
     def _teller(self) -> Teller:

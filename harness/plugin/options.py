@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.record.catalogue import Catalogue, Lane, read_catalogue
+from harness.record.knownfail import KnownFail, read_known_fails
 
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["Options", "add_options", "catalogue_of", "options_of", "suites_folder"]
+__all__ = [
+    "Options",
+    "add_options",
+    "catalogue_of",
+    "known_fails_of",
+    "options_of",
+    "suites_folder",
+]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +127,12 @@ def catalogue_of(options: Options) -> Catalogue:
     if options.catalogue is None and not path.exists():
         return Catalogue([])
     return read_catalogue(path)
+
+
+def known_fails_of(options: Options, catalogue: Catalogue) -> list[KnownFail]:
+    """The known-fail list of the suite; empty for a suite that has none."""
+    path = options.known_fails or suites_folder() / options.suite / "known-fail.toml"
+    return read_known_fails(path, catalogue)
 
 
 def _absolute(path: Path | str | None) -> Path | None:

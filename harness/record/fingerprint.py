@@ -7,6 +7,7 @@ so. No names of people or hosts and no secrets are taken.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import platform
@@ -44,7 +45,7 @@ def fingerprint(
         "software": {
             "python": platform.python_version(),
             **{name: version for name in _LIBRARIES if (version := _library(name))},
-            **{name: version for name, ask in _TOOLS.items() if (version := _first_line(ask))},
+            **{name: version for name, ask in _TOOLS.items() if (version := _first_line(*ask))},
             "commit": _commit(source),
         },
         "binaries": {name: sha256_of(path) for name, path in sorted(binaries.items())},
@@ -96,7 +97,8 @@ def _library(name: str) -> str:
         return ""
 
 
-def _first_line(command: list[str]) -> str:
+@functools.cache
+def _first_line(*command: str) -> str:
     """What a version command says first that has a digit; nothing when there is no such tool."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
@@ -110,7 +112,7 @@ def _first_line(command: list[str]) -> str:
 def _commit(source: Path) -> str:
     """The commit of the clone with `+changes` when files differ from it, or `unknown`."""
     git = ["git", "-C", str(source)]
-    commit = _first_line([*git, "rev-parse", "--short=12", "HEAD"])
+    commit = _first_line(*git, "rev-parse", "--short=12", "HEAD")
     if not commit:
         return "unknown"
     changed = subprocess.run(

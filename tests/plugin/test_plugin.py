@@ -264,6 +264,14 @@ def test_b(run_context):
     assert suite.record("TLS-01")["verdict"] == "pass"
 
 
+def test_a_broken_catalogue_ends_the_run_before_it_starts(suite: Suite) -> None:
+    suite.pytester.makefile(".toml", catalogue=CATALOGUE + "colour = 1")
+    result = suite.run("@check('RT-01')\ndef test_it(): pass")
+    assert result.ret == 64
+    assert "unknown field `colour`" in result.errlines[0]
+    assert not (suite.pytester.path / "out").exists()
+
+
 def test_known_fails_need_a_reason_and_a_date(suite: Suite) -> None:
     suite.pytester.makefile(
         ".toml",
@@ -307,7 +315,8 @@ def pytest_meshmark_prepare(progress):
 """
     result = suite.run("@check('RT-01')\ndef test_it(): pass", conftest=conftest)
     assert result.ret == 70
-    result.stdout.fnmatch_lines(["building the proxy", "*no compiler: apt-get install gcc*"])
+    assert result.outlines[0] == "building the proxy"
+    assert result.errlines == ["meshmark: no compiler: apt-get install gcc"]
     assert not (suite.pytester.path / "out").exists()
 
 
