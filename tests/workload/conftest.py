@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import subprocess
-from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
 
 from harness import toolchain
+from harness.errors import MeshmarkError
 from harness.workload import Helper, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 class Running:
@@ -42,12 +44,27 @@ class Running:
         return [json.loads(line) for line in output.splitlines()]
 
 
-@pytest.fixture(scope="session")
-def program() -> Path:
+@functools.cache
+def build() -> Path:
     return toolchain.build("meshmark-workload")["meshmark-workload"]
 
 
-@contextmanager
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Compile before the first test, whose time limit is not meant for that."""
+    here = Path(__file__).parent
+    mine = any(item.path.is_relative_to(here) for item in session.items)
+    if mine and not session.config.option.collectonly:
+        # The first test that needs the program reports what is wrong.
+        with contextlib.suppress(MeshmarkError):
+            build()
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    return build()
+
+
+@contextlib.contextmanager
 def running(program: Path, *arguments: str) -> Iterator[Running]:
     process = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, text=True)
     with process:
