@@ -1,0 +1,141 @@
+"""Whether the control plane is there, runs, and covers the cluster's networks."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from reference_mesh.cli import installed
+from reference_mesh.cli.checks.model import Category, Check, Failed, pod_problem
+from reference_mesh.cli.kubernetes import path
+from reference_mesh.manifests import names, overrides
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from reference_mesh.cli.checks.model import Facts
+
+__all__ = ["categories"]
+
+_NOT_COVERED = "set clusterNetworks: refmesh upgrade --set clusterNetworks=… | kubectl apply -f -"
+
+
+def categories(facts: Facts) -> Iterator[Category]:
+    """`linkerd-existence`."""
+    coverage = (
+        ("all node podCIDRs", _node_networks),
+        ("all pods", _pod_addresses),
+        ("all services", _service_addresses),
+    )
+    yield Category(
+        "linkerd-existence",
+        (
+            Check(
+                description="'linkerd-config' config map exists",
+                run=lambda: _exists(facts, "configmaps", "linkerd-config"),
+                hint="install the control plane: refmesh install | kubectl apply -f -",
+                fatal=True,
+            ),
+            Check(
+                description="control plane replica sets are ready",
+                run=functools.partial(_deployments_ready, facts),
+                hint=f"see: kubectl -n {facts.namespace} describe deployments",
+                patient=True,
+                fatal=True,
+            ),
+            Check(
+                description="no unschedulable pods",
+                run=functools.partial(_scheduled, facts),
+                patient=True,
+            ),
+            Check(
+                description="control plane pods are ready",
+                run=functools.partial(_pods_ready, facts),
+                hint=f"see: kubectl -n {facts.namespace} describe pods",
+                patient=True,
+                fatal=True,
+            ),
+            *(
+                Check(
+                    description=f"cluster networks contain {shown}",
+                    run=functools.partial(_covered, facts, addresses),
+                    hint=_NOT_COVERED,
+                )
+                for shown, addresses in coverage
+            ),
+        ),
+    )
+
+
+def _exists(facts: Facts, plural: str, name: str) -> None:
+    facts.control_plane(plural, name)
+
+
+def _deployments_ready(facts: Facts) -> None:
+    for name in ("linkerd-identity", "linkerd-destination", "linkerd-proxy-injector"):
+        deployment = facts.control_plane("deployments", name, "apps/v1")
+        wanted = deployment["spec"].get("replicas", 1)
+        ready = (deployment.get("status") or {}).get("readyReplicas", 0)
+        if ready < wanted:
+            raise Failed(f"{name}: {ready} of {wanted} replicas are ready")
+
+
+def _scheduled(facts: Facts) -> None:
+    for pod in facts.control_plane_pods():
+        for condition in (pod.get("status") or {}).get("conditions") or ():
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                raise Failed(f"{pod['metadata']['name']}: {condition.get('message', '')}")
+
+
+def _pods_ready(facts: Facts) -> None:
+    pods = facts.control_plane_pods()
+    if not pods:
+        raise Failed(f"no pods of the control plane in namespace {facts.namespace}")
+    problems = [problem for pod in pods if (problem := pod_problem(pod))]
+    if problems:
+        raise Failed("; ".join(problems))
+
+
+def _covered(facts: Facts, addresses: Any) -> None:
+    secret = facts.control_plane("secrets", names.OVERRIDES)
+    kept = overrides.load(installed.data_of(secret).get(names.OVERRIDES, ""), names.OVERRIDES)
+    values = overrides.combine(kept)[0]
+    networks = [ipaddress.ip_network(text) for text in values.cluster_networks.split(",")]
+    outside = [
+        shown
+        for shown, text in addresses(facts)
+        if not any(_inside(ipaddress.ip_network(text), network) for network in networks)
+    ]
+    if outside:
+        raise Failed(f"not in clusterNetworks [{values.cluster_networks}]: {', '.join(outside)}")
+
+
+def _inside(
+    inner: ipaddress.IPv4Network | ipaddress.IPv6Network,
+    outer: ipaddress.IPv4Network | ipaddress.IPv6Network,
+) -> bool:
+    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
+
+
+def _node_networks(facts: Facts) -> Iterable[tuple[str, str]]:
+    for node in facts.kubernetes.items(path("v1", "nodes")):
+        cidr = (node.get("spec") or {}).get("podCIDR")
+        if cidr:
+            yield f"{node['metadata']['name']} ({cidr})", cidr
+
+
+def _pod_addresses(facts: Facts) -> Iterable[tuple[str, str]]:
+    for pod in facts.kubernetes.items(path("v1", "pods")):
+        address = (pod.get("status") or {}).get("podIP")
+        if address and not pod["spec"].get("hostNetwork"):
+            metadata = pod["metadata"]
+            yield f"{metadata['namespace']}/{metadata['name']} ({address})", address
+
+
+def _service_addresses(facts: Facts) -> Iterable[tuple[str, str]]:
+    for service in facts.kubernetes.items(path("v1", "services")):
+        address = service["spec"].get("clusterIP")
+        if address and address != "None":
+            metadata = service["metadata"]
+            yield f"{metadata['namespace']}/{metadata['name']} ({address})", address
