@@ -25,10 +25,10 @@ from harness.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["AGENT_PORT", "Agent", "Arm", "image", "measure"]
+__all__ = ["AGENT_PORT", "IMAGE", "Agent", "Arm", "image", "measure"]
 
 AGENT_PORT = 9900
-_IMAGE = "meshmark.dev/load:0.1.0"
+IMAGE = "meshmark.dev/load:0.1.0"
 _SLACK_S = 60.0
 """How long a block may take beyond its own length before the agent is called dead."""
 
@@ -112,7 +112,7 @@ def measure(
 def image(folders: Iterable[tuple[str, str]], python: str) -> Image:
     """The image of a load agent: `python` and the folders that it needs, at their own paths."""
     return Image(
-        reference=_IMAGE,
+        reference=IMAGE,
         binds=list(folders),
         entrypoint=[python, "-m", "harness.load.agent", f"--port={AGENT_PORT}"],
     )
