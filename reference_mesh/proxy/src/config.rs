@@ -173,6 +173,8 @@ pub struct Lookup {
     pub networks: Vec<IpNet>,
     /// Name suffixes that have profiles, without a leading dot.
     pub suffixes: Vec<String>,
+    /// Longest wait for a target's first profile.
+    pub profile_timeout: Duration,
 }
 
 /// Pause between attempts: doubles from `min` to `max`, with a random share added.
@@ -263,6 +265,10 @@ fn read<S: Strings>(r: &Reader<'_, S>) -> Config {
             context: r.text(&key("DESTINATION_CONTEXT")).unwrap_or_default(),
             networks: r.list(&key("DESTINATION_PROFILE_NETWORKS"), parse_net),
             suffixes: read_suffixes(r),
+            profile_timeout: r.duration(
+                &key("DESTINATION_PROFILE_INITIAL_TIMEOUT"),
+                Duration::from_millis(500),
+            ),
         },
         policy: read_control(r, "POLICY_SVC"),
         policy_workload: r.required(&key("POLICY_WORKLOAD")),

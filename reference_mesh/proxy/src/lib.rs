@@ -1,6 +1,7 @@
 //! The sidecar of the reference mesh.
 
 pub mod admin;
+pub mod app;
 pub mod balance;
 pub mod config;
 pub mod control;

@@ -1,0 +1,321 @@
+//! The composition root: the only place where the parts of the proxy meet.
+//!
+//! Everything that can fail at the start does so in [`App::new`], before anything runs. Traffic has
+//! the main thread to itself; the control plane's streams and the admin port share a second one, so
+//! that neither a burst of updates nor a scrape costs a request.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::runtime::{self, Handle, LocalOptions, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::admin::{self, Admin};
+use crate::config::Config;
+use crate::control::{self, Client, Resolver};
+use crate::discovery::{self, Discovery};
+use crate::drain;
+use crate::http::task;
+use crate::identity::{self, Id, InvalidId};
+use crate::inbound::Inbound;
+use crate::mutants::{self, Mutant};
+use crate::outbound::Outbound;
+use crate::policy::outbound::Queue;
+use crate::readiness::Readiness;
+use crate::telemetry::log::Level;
+use crate::telemetry::{Telemetry, set_worker, set_workers};
+use crate::tls::{self, Credentials, LocalName};
+use crate::transport::listen;
+
+/// Pause between the warnings that there is still no certificate.
+const UNCERTIFIED_WARNING: Duration = Duration::from_secs(15);
+
+/// Pause between two looks for metrics that nothing uses any more.
+const METRICS_SWEEP: Duration = Duration::from_secs(60);
+
+/// Why the proxy does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A listener's address cannot be had.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    /// A file of the identity cannot be read.
+    #[error("{path}: {1}", path = .0.display())]
+    File(PathBuf, io::Error),
+    /// The local name is no identity.
+    #[error("LINKERD2_PROXY_IDENTITY_LOCAL_NAME: {0}")]
+    Name(#[from] InvalidId),
+    /// Key and trust anchors cannot be used.
+    #[error("identity: {0}")]
+    Credentials(#[from] tls::Error),
+    /// The address of a control-plane component cannot be used.
+    #[error("control plane: {0}")]
+    Control(#[from] control::ConnectError),
+    /// The system gives no thread, no timer or no signals.
+    #[error("runtime: {0}")]
+    Runtime(#[from] io::Error),
+}
+
+/// A proxy whose listeners are bound.
+pub struct App {
+    config: Arc<Config>,
+    telemetry: Telemetry,
+    credentials: Credentials,
+    csr: Vec<u8>,
+    /// Moved into the servers, so that the ports close when the drain begins.
+    traffic: Vec<(Side, TcpListener)>,
+    admin: TcpListener,
+    level: Option<Level>,
+}
+
+/// Which way the connections of a listener go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Inbound,
+    Outbound,
+}
+
+/// The control runtime on its thread. Dropped, it ends.
+struct Control {
+    handle: Handle,
+    stop: Arc<Notify>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+// === impl App ===
+
+impl App {
+    /// Reads the identity and binds all listeners.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub fn new(config: Config, level: Option<Level>) -> Result<Self, StartError> {
+        set_workers(1);
+        let identity = &config.identity;
+        let read = |name: &str| {
+            let path = identity.dir.join(name);
+            std::fs::read(&path).map_err(|error| StartError::File(path, error))
+        };
+        let local = LocalName {
+            id: Id::parse(&identity.local_name)?,
+            server_name: identity.server_name.as_str().into(),
+        };
+        let credentials = Credentials::new(local, &identity.trust_anchors, read("key.p8")?)?;
+        let bind = |addr| listen::bind(addr).map_err(|error| StartError::Listen(addr, error));
+        let outbound = config.outbound.listen.iter().map(|addr| (Side::Outbound, *addr));
+        let traffic: Result<_, StartError> = outbound
+            .chain([(Side::Inbound, config.inbound.listen)])
+            .map(|(side, addr)| Ok((side, bind(addr)?)))
+            .collect();
+        Ok(Self {
+            csr: read("csr.der")?,
+            traffic: traffic?,
+            admin: bind(config.admin_addr)?,
+            telemetry: Telemetry::new(config.metrics_retain_idle),
+            credentials,
+            level,
+            config: Arc::new(config),
+        })
+    }
+
+    /// Runs until SIGTERM, SIGINT or, where it is enabled, a `POST /shutdown`, and drains.
+    ///
+    /// # Errors
+    /// [`StartError`], before any connection is accepted.
+    pub fn run(mut self) -> Result<(), StartError> {
+        let control = Control::start()?;
+        let readiness = Readiness::new();
+        let shutdown = Arc::new(Notify::new());
+        let discovery = self.start_control(&control.handle, &readiness, &shutdown)?;
+        set_worker(0);
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())?;
+        let certified = readiness.task("identity");
+        runtime.block_on(async move {
+            let mut ended = std::pin::pin!(ended(&shutdown)?);
+            tokio::select! {
+                () = await_certificate(&self.credentials) => {}
+                () = &mut ended => return Ok(()),
+            }
+            let (trigger, watch) = drain::channel();
+            let mut servers = self.start_traffic(discovery, watch)?;
+            drop(certified);
+            ended.await;
+            if mutants::active(Mutant::NoDrain) {
+                return Ok(());
+            }
+            tracing::info!("Draining");
+            if trigger.drain(self.config.shutdown_grace).await {
+                while servers.join_next().await.is_some() {}
+            } else {
+                tracing::warn!(grace = ?self.config.shutdown_grace, "Connections left at the end");
+            }
+            Ok(())
+        })
+    }
+
+    /// Starts what runs beside the traffic.
+    fn start_control(
+        &self,
+        handle: &Handle,
+        readiness: &Readiness,
+        shutdown: &Arc<Notify>,
+    ) -> Result<Discovery, StartError> {
+        let config = &self.config;
+        let resolver = Arc::new(Resolver::new(self.telemetry.clone()));
+        let client = |component, addr| {
+            let credentials = self.credentials.clone();
+            Client::new(component, addr, credentials, Arc::clone(&resolver), &self.telemetry)
+        };
+        let certify = client("identity", &config.identity.addr)?;
+        let destination = client("destination", &config.destination)?;
+        let policy = client("policy", &config.policy)?;
+        let settings = discovery_settings(config);
+        let discovery = Discovery::new(handle.clone(), destination, policy, settings);
+        let (min_refresh, max_refresh) = config.identity.refresh;
+        let identity = identity::Settings {
+            id: self.credentials.local_name().id.clone(),
+            csr: self.csr.clone(),
+            token_file: config.identity.token_file.clone(),
+            min_refresh,
+            max_refresh,
+        };
+        let metrics = self.telemetry.identity();
+        handle.spawn(identity::run(self.credentials.clone(), certify, identity, metrics));
+        let enabled = config.shutdown_endpoint.then(|| Arc::clone(shutdown));
+        let server = admin::Server {
+            admin: Admin::new(
+                self.telemetry.clone(),
+                readiness.clone(),
+                self.level.clone(),
+                enabled,
+            ),
+            credentials: self.credentials.clone(),
+            policy: discovery.inbound(config.admin_addr.port()),
+            telemetry: self.telemetry.clone(),
+        };
+        let listener = {
+            let _guard = handle.enter();
+            tokio::net::TcpListener::from_std(self.admin.try_clone()?)?
+        };
+        handle.spawn(admin::serve(listener, server));
+        let telemetry = self.telemetry.clone();
+        handle.spawn(async move {
+            loop {
+                tokio::time::sleep(METRICS_SWEEP).await;
+                telemetry.sweep();
+            }
+        });
+        Ok(discovery)
+    }
+
+    /// Starts both directions on this thread.
+    fn start_traffic(
+        &mut self,
+        discovery: Discovery,
+        drain: drain::Watch,
+    ) -> Result<JoinSet<()>, StartError> {
+        let outbound = Outbound::new(
+            Arc::clone(&self.config),
+            discovery.clone(),
+            self.telemetry.clone(),
+            self.credentials.clone(),
+            drain.clone(),
+        );
+        let inbound = Inbound::new(
+            Arc::clone(&self.config),
+            discovery,
+            self.telemetry.clone(),
+            self.credentials.clone(),
+            drain,
+        );
+        let mut servers = JoinSet::new();
+        for (side, listener) in std::mem::take(&mut self.traffic) {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            match side {
+                Side::Inbound => servers.spawn_local(inbound.clone().serve(listener)),
+                Side::Outbound => servers.spawn_local(outbound.clone().serve(listener)),
+            };
+        }
+        Ok(servers)
+    }
+}
+
+// === impl Control ===
+
+impl Control {
+    fn start() -> io::Result<Self> {
+        let runtime: Runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let stop = Arc::new(Notify::new());
+        let stopped = Arc::clone(&stop);
+        let thread = thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || runtime.block_on(stopped.notified()))?;
+        Ok(Self { handle, stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.stop.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed, and the process is ending.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn discovery_settings(config: &Config) -> discovery::Settings {
+    let direction = &config.outbound.direction;
+    discovery::Settings {
+        context_token: config.lookup.context.clone(),
+        workload: config.policy_workload.clone(),
+        networks: config.lookup.networks.clone(),
+        outbound_idle: direction.discovery_idle,
+        inbound_idle: config.inbound.direction.discovery_idle,
+        streams: config.control_streams,
+        detect_timeout: direction.detect_timeout,
+        queue: Queue {
+            capacity: direction.queue_capacity,
+            failfast_timeout: direction.failfast_timeout,
+        },
+        profile_timeout: config.lookup.profile_timeout,
+        inbound: config.inbound.clone(),
+    }
+}
+
+/// A future that ends when the proxy is told to.
+fn ended(shutdown: &Notify) -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = shutdown.notified() => {}
+        }
+    })
+}
+
+/// Waits for the first certificate: without one there is no mesh, and no connection is accepted.
+async fn await_certificate(credentials: &Credentials) {
+    if mutants::active(Mutant::LeaksWhileRestarting) {
+        return;
+    }
+    let _warnings = task::Owned::spawn(async {
+        loop {
+            tokio::time::sleep(UNCERTIFIED_WARNING).await;
+            tracing::warn!("Waiting for identity to be initialized...");
+        }
+    });
+    credentials.ready().await;
+}
