@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from reference_mesh.control_plane.logfmt import Log
 from reference_mesh.control_plane.snapshot import Reader
 
 if TYPE_CHECKING:
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Closed", "View", "Views"]
 
+_log = Log("fanout")
 _GATHER_S = 0.005
 
 V = TypeVar("V")
+D = TypeVar("D")
 
 
 class Closed(Exception):
@@ -45,6 +48,7 @@ class View(Generic[V]):
         self.topics: frozenset[str] = frozenset()
         self.generation = 0
         self.value: V
+        self._derived: dict[Hashable, object] = {}
 
     def compile(self, snapshot: Snapshot) -> bool:
         """Compile again; whether the value has changed."""
@@ -55,9 +59,16 @@ class View(Generic[V]):
             return False
         self.value = value
         self.generation += 1
+        self._derived.clear()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
         return True
+
+    def derived(self, key: Hashable, make: Callable[[], D]) -> D:
+        """What is made of the present value under this key: once, for all who ask."""
+        if key not in self._derived:
+            self._derived[key] = make()
+        return self._derived[key]  # type: ignore[return-value]
 
     def close(self) -> None:
         """Let every watcher know that nothing more will come."""
@@ -144,7 +155,10 @@ class Views:
             self._timer = None
         dirty, self._dirty = self._dirty, set()
         for key in dirty & self._views.keys():
-            self._compile(key)
+            try:
+                self._compile(key)
+            except Exception as error:
+                _log.error("view not compiled; its last value stays", view=key, error=repr(error))
 
     def close(self) -> None:
         """End every watch."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from reference_mesh.control_plane import opaque, targets, wire
 from reference_mesh.control_plane.destination import endpoints
+from reference_mesh.control_plane.model.profiles import default_budget
 from reference_mesh.proto.gen import destination_pb2
 
 if TYPE_CHECKING:
@@ -16,7 +17,14 @@ if TYPE_CHECKING:
     from reference_mesh.control_plane.snapshot import Reader
     from reference_mesh.control_plane.targets import Caller, ServiceTarget
 
-__all__ = ["compile_profile", "endpoint_profile", "full_name", "profile_for", "service_profile"]
+__all__ = [
+    "compile_profile",
+    "endpoint_profile",
+    "full_name",
+    "profile_for",
+    "service_profile",
+    "with_port",
+]
 
 
 def compile_profile(reader: Reader, authority: str, caller: Caller, settings: Settings) -> bytes:
@@ -57,14 +65,29 @@ def service_profile(
     if service.port(port) is None and service.cluster_ips:
         return destination_pb2.DestinationProfile()
     name = full_name(service.namespace, service.name, settings)
-    own = profile_for(reader, caller, service.namespace, name)
-    is_opaque = opaque.service_port(reader, service, port, settings)
-    return destination_pb2.DestinationProfile(
+    made = destination_pb2.DestinationProfile(
         fully_qualified_name=name,
-        opaque_protocol=is_opaque or (own is not None and port in own.opaque_ports),
+        opaque_protocol=opaque.service_port(reader, service, port, settings),
         parent_ref=wire.service_metadata(service, port),
-        retry_budget=_budget(),
     )
+    own = profile_for(reader, caller, service.namespace, name)
+    if own is None:
+        made.retry_budget.CopyFrom(default_budget())
+        return made
+    made.MergeFrom(own.message)
+    for override in made.dst_overrides:
+        override.authority = with_port(override.authority, port)
+    made.profile_ref.CopyFrom(
+        wire.resource_metadata(
+            group="linkerd.io", kind="ServiceProfile", name=own.name, namespace=own.namespace
+        )
+    )
+    return made
+
+
+def with_port(authority: str, port: int) -> str:
+    """The authority of a destination; without a port it means the one that was asked for."""
+    return authority if ":" in authority else f"{authority}:{port}"
 
 
 def endpoint_profile(
@@ -74,7 +97,7 @@ def endpoint_profile(
     return destination_pb2.DestinationProfile(
         opaque_protocol=opaque.pod_port(reader, pod, where[1], settings),
         endpoint=endpoints.weighted_address(reader, where, pod, settings),
-        retry_budget=_budget(),
+        retry_budget=default_budget(),
     )
 
 
@@ -98,7 +121,7 @@ def _by_name(
         return destination_pb2.DestinationProfile(
             fully_qualified_name=full_name(target.namespace, target.name, settings),
             opaque_protocol=target.port in settings.opaque_ports,
-            retry_budget=_budget(),
+            retry_budget=default_budget(),
         )
     if target.hostname is not None:
         return _of_instance(reader, target, settings)
@@ -116,10 +139,3 @@ def _of_instance(
                     where = (endpoint.addresses[0], target.port)
                     return endpoint_profile(reader, pod, where, settings)
     return destination_pb2.DestinationProfile()
-
-
-def _budget() -> destination_pb2.RetryBudget:
-    """Linkerd's default: one retry per five requests, and ten a second besides."""
-    return destination_pb2.RetryBudget(
-        retry_ratio=0.2, min_retries_per_second=10, ttl=wire.duration(10)
-    )

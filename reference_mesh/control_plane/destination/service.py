@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from reference_mesh.control_plane import streams, targets
-from reference_mesh.control_plane.destination import profiles, updates
-from reference_mesh.control_plane.destination.endpoints import EndpointSet, compile_endpoints
+from reference_mesh.control_plane.destination import endpoints, profiles, updates
 from reference_mesh.control_plane.fanout import Closed
 from reference_mesh.control_plane.wire import Refusal
 from reference_mesh.errors import InvalidInput
@@ -17,12 +17,13 @@ from reference_mesh.proto.gen import destination_pb2
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from reference_mesh.control_plane.destination.endpoints import EndpointSet
     from reference_mesh.control_plane.fanout import View, Views
     from reference_mesh.control_plane.settings import Settings
 
 __all__ = ["Destination", "asked_service"]
 
-_NOTHING = EndpointSet()
+_NOBODY = endpoints.EndpointSet()
 
 
 def asked_service(path: str, settings: Settings) -> targets.ServiceTarget:
@@ -73,7 +74,8 @@ class Destination:
         key = ("endpoints", target, caller.node)
         try:
             with self._views.watching(
-                key, lambda reader: compile_endpoints(reader, target, caller, self._settings)
+                key,
+                lambda reader: endpoints.compile_endpoints(reader, target, caller, self._settings),
             ) as view:
                 async for message in _updates(view, context):
                     yield message
@@ -107,12 +109,20 @@ async def _updates(
     if isinstance(view.value, Refusal):
         await streams.refuse(context, view.value)
     known, generation = view.value, view.generation
-    yield updates.first(known).SerializeToString(deterministic=True)
+    yield view.derived(0, lambda: _encoded([updates.first(known)]))[0]
     while True:
         value = await view.after(generation)
-        generation = view.generation
         # A service that was deleted may come back: its watchers are told that nobody is there.
-        present = _NOTHING if isinstance(value, Refusal) else value
-        for update in updates.difference(known, present):
-            yield update.SerializeToString(deterministic=True)
-        known = present
+        present = _NOBODY if isinstance(value, Refusal) else value
+        messages = view.derived(generation, functools.partial(_step, known=known, present=present))
+        known, generation = present, view.generation
+        for message in messages:
+            yield message
+
+
+def _step(known: EndpointSet, present: EndpointSet) -> list[bytes]:
+    return _encoded(updates.difference(known, present))
+
+
+def _encoded(messages: list[destination_pb2.Update]) -> list[bytes]:
+    return [message.SerializeToString(deterministic=True) for message in messages]

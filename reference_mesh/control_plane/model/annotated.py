@@ -12,11 +12,18 @@ from reference_mesh.manifests import names
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DEFAULT_INBOUND_POLICY", "SKIP_INBOUND_PORTS", "default_policy", "port_set"]
+__all__ = [
+    "DEFAULT_INBOUND_POLICY",
+    "REQUIRE_IDENTITY_PORTS",
+    "SKIP_INBOUND_PORTS",
+    "default_policy",
+    "port_set",
+]
 
 _log = Log("annotations")
 
 DEFAULT_INBOUND_POLICY = names.CONFIG + "default-inbound-policy"
+REQUIRE_IDENTITY_PORTS = names.CONFIG + "proxy-require-identity-inbound-ports"
 SKIP_INBOUND_PORTS = names.CONFIG + "skip-inbound-ports"
 
 

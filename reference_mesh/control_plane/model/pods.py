@@ -62,6 +62,9 @@ class Pod:
     """Inbound ports that bypass the sidecar."""
 
     default_policy: str | None = None
+    identified_ports: ports.PortSet = ports.NONE
+    """Ports that take clients with an identity only, where no Server decides."""
+
     port_names: Mapping[str, frozenset[int]] = field(default_factory=dict)
     probes: Mapping[int, frozenset[str]] = field(default_factory=dict)
     """Port to the paths that the kubelet asks there over HTTP."""
@@ -96,6 +99,7 @@ def pod_of(document: dict[str, Any]) -> Pod:
     status = document.get("status") or {}
     noted = metadata.get("annotations") or {}
     where = f"pod/{metadata['namespace']}/{metadata['name']}"
+    identified = annotated.port_set(noted, annotated.REQUIRE_IDENTITY_PORTS, where=where)
     skipped = annotated.port_set(noted, annotated.SKIP_INBOUND_PORTS, where=where)
     containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
     return Pod(
@@ -114,6 +118,7 @@ def pod_of(document: dict[str, Any]) -> Pod:
         opaque_ports=annotated.port_set(noted, names.OPAQUE_PORTS, where=where),
         skipped_ports=skipped or ports.NONE,
         default_policy=annotated.default_policy(noted, where=where),
+        identified_ports=identified or ports.NONE,
         port_names=_port_names(containers),
         probes=_probes(containers),
     )

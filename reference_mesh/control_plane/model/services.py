@@ -95,8 +95,9 @@ def service_of(document: dict[str, Any]) -> Service:
 
 
 def slice_of(document: dict[str, Any]) -> Slice:
-    """Facts of an EndpointSlice object."""
+    """Facts of an EndpointSlice object; one of names instead of addresses counts as empty."""
     metadata = document["metadata"]
+    entries = () if document.get("addressType") == "FQDN" else document.get("endpoints") or ()
     return Slice(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -106,7 +107,7 @@ def slice_of(document: dict[str, Any]) -> Slice:
             for port in document.get("ports") or ()
             if port.get("port") and (port.get("protocol") or "TCP") == "TCP"
         ),
-        endpoints=tuple(_endpoint(entry) for entry in document.get("endpoints") or ()),
+        endpoints=tuple(_endpoint(entry) for entry in entries),
     )
 
 

@@ -29,9 +29,17 @@ __all__ = [
     "compile_port",
     "default_policy",
     "default_routes",
+    "port_default_policy",
     "protocol",
     "server_labels",
 ]
+
+_IDENTIFIED = {
+    "all-unauthenticated": "all-authenticated",
+    "audit": "all-authenticated",
+    "cluster-unauthenticated": "cluster-authenticated",
+}
+"""What becomes of a default policy on a port that demands an identity."""
 
 DETECT_S = 10.0
 """How long a client may be silent before its connection is taken for opaque."""
@@ -53,7 +61,7 @@ def compile_port(
             labels=server_labels(server),
         )
     else:
-        policy = default_policy(reader, pod, settings)
+        policy = port_default_policy(reader, pod, port, settings)
         is_opaque = opaque.pod_port(reader, pod, port, settings)
         made = inbound_pb2.Server(
             protocol=protocol("opaque" if is_opaque else "unknown", routes),
@@ -68,6 +76,12 @@ def default_policy(reader: Reader, pod: Pod, settings: Settings) -> str:
     namespace = reader.namespace(pod.namespace)
     of_namespace = namespace.default_policy if namespace is not None else None
     return pod.default_policy or of_namespace or settings.default_inbound_policy
+
+
+def port_default_policy(reader: Reader, pod: Pod, port: int, settings: Settings) -> str:
+    """Name of the policy of one port without a Server, which may have to demand an identity."""
+    policy = default_policy(reader, pod, settings)
+    return _IDENTIFIED.get(policy, policy) if port in pod.identified_ports else policy
 
 
 def server_labels(server: Server) -> dict[str, str]:

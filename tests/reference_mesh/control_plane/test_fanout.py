@@ -88,3 +88,42 @@ def test_end(shop):
             pass
 
     asyncio.run(scenario())
+
+
+def test_what_is_derived_is_made_once_per_value(shop, changed):
+    async def scenario():
+        made = []
+        with shop.views.watching("web", ports_of_web) as view:
+            for _ in range(3):
+                view.derived("shown", lambda: made.append(view.value))
+            assert made == [(80,)]
+            shop.apply(changed("service", ("port: 80,", "port: 81,")))
+            shop.views.flush()
+            view.derived("shown", lambda: made.append(view.value))
+            assert made == [(80,), (81,)]
+
+    asyncio.run(scenario())
+
+
+def test_a_view_that_cannot_be_compiled_keeps_its_value(shop, changed):
+    """A defect in one view must not stop the others, nor the component."""
+
+    def brittle(reader):
+        ports = ports_of_web(reader)
+        if ports == (81,):
+            raise ZeroDivisionError
+        return ports
+
+    async def scenario():
+        with (
+            shop.views.watching("brittle", brittle) as view,
+            shop.views.watching("web", ports_of_web) as other,
+        ):
+            shop.apply(changed("service", ("port: 80,", "port: 81,")))
+            shop.views.flush()
+            assert (view.value, other.value) == ((80,), (81,))
+            shop.apply(changed("service", ("port: 80,", "port: 82,")))
+            shop.views.flush()
+            assert view.value == (82,)
+
+    asyncio.run(scenario())

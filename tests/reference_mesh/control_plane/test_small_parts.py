@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 
@@ -44,10 +45,8 @@ def test_what_are_no_ports(text):
 
 @given(st.text(max_size=40))
 def test_any_list_of_ports_is_read_or_refused(text):
-    try:
-        ports.parse(text)
-    except InvalidInput as error:
-        assert str(error)
+    with contextlib.suppress(InvalidInput):
+        assert 0 not in ports.parse(text)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,10 @@ EVERYTHING = {
 }
 
 
+def get(path):
+    return {"path": {"exact": path}, "method": {"registered": "GET"}}
+
+
 def probes(*paths):
     return {
         "metadata": {"default": "probe"},
@@ -40,9 +44,7 @@ def probes(*paths):
                 "metadata": {"default": "probe"},
             }
         ],
-        "rules": [
-            {"matches": [{"path": {"exact": path}, "method": {"registered": "GET"}} for path in paths]}
-        ],
+        "rules": [{"matches": [get(path) for path in paths]}],
     }  # fmt: skip
 
 
@@ -94,7 +96,7 @@ CLUSTER_10 = [{"net": {"ip": {"ipv4": 0x0A000000}, "prefixLen": 8}}]
 
 
 @pytest.mark.parametrize(
-    ("policy", "expected"),
+    "case",
     [
         ("deny", []),
         ("all-authenticated", [by_default("all-authenticated", ANY_IDENTITY)]),
@@ -110,7 +112,8 @@ CLUSTER_10 = [{"net": {"ip": {"ipv4": 0x0A000000}, "prefixLen": 8}}]
     ],
 )
 @pytest.mark.parametrize("where", ["installation", "namespace", "pod", "server"])
-def test_default_policies(shop, chosen, changed, policy, expected, where):
+def test_default_policies(shop, chosen, changed, case, where):
+    policy, expected = case
     networks = (ipaddress.ip_network("10.0.0.0/8"),)
     chosen = dataclasses.replace(chosen, cluster_networks=networks)
     noted = f"annotations: {{config.linkerd.io/default-inbound-policy: {policy}}}"
@@ -302,7 +305,9 @@ CLIENTS = {
     "meshTLS": {
         "identities": {
             "identities": [{"name": "cli.shop.serviceaccount.identity.linkerd.cluster.local"}],
-            "suffixes": [{"parts": "ops.serviceaccount.identity.linkerd.cluster.local".split(".")}],
+            "suffixes": [
+                {"parts": ["ops", "serviceaccount", "identity", "linkerd", "cluster", "local"]}
+            ],
         }
     }
 }
@@ -311,7 +316,7 @@ OFFICE = [{"net": {"ip": {"ipv4": 0xC0000200}, "prefixLen": 24}}]
 
 @pytest.mark.parametrize("target", [OF_SERVER, OF_NAMESPACE])
 @pytest.mark.parametrize(
-    ("required", "networks", "authentication"),
+    "case",
     [
         ((MESH_TLS, NETWORK), OFFICE, CLIENTS),
         ((MESH_TLS,), ALL_NETWORKS, CLIENTS),
@@ -319,7 +324,8 @@ OFFICE = [{"net": {"ip": {"ipv4": 0xC0000200}, "prefixLen": 24}}]
         ((), ALL_NETWORKS, {"unauthenticated": {}}),
     ],
 )
-def test_authorization_policy(shop, chosen, target, required, networks, authentication):
+def test_authorization_policy(shop, chosen, target, case):
+    required, networks, authentication = case
     shop.apply(SERVER)
     shop.apply(policy(target, *required))
     found = only_authorization(shop, chosen)
@@ -368,3 +374,19 @@ def test_unknown_pod(cluster, chosen):
     answer = inbound.compile_port(cluster.reader(), "shop", "web-1", 80, chosen)
     assert isinstance(answer, wire.Refusal)
     assert answer.code is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("policy_name", "expected"),
+    [
+        ("all-unauthenticated", "all-authenticated"),
+        ("cluster-unauthenticated", "cluster-authenticated"),
+        ("deny", "deny"),
+    ],
+)
+def test_port_that_demands_an_identity(shop, chosen, changed, policy_name, expected):
+    chosen = dataclasses.replace(chosen, default_inbound_policy=policy_name)
+    noted = 'config.linkerd.io/proxy-require-identity-inbound-ports: "8080"'
+    shop.apply(changed("pod", ("labels:", f"annotations: {{{noted}}}\n  labels:")))
+    assert port(shop, chosen)["labels"]["name"] == expected
+    assert port(shop, chosen, 8081)["labels"]["name"] == policy_name
