@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from harness.cluster.embedded.api import schemas
 from harness.cluster.embedded.resources import Resource
 from harness.cluster.embedded.store import copied, timestamp
 
@@ -37,6 +38,22 @@ class Customs:
             "openAPIV3Schema"
         ) or {}
         return schema
+
+    @staticmethod
+    def warnings(crd: Obj) -> list[str]:
+        """What of a CRD this server takes without acting on it."""
+        name, spec = crd["metadata"]["name"], crd["spec"]
+        warnings = []
+        if schemas.has_rules(spec["versions"]):
+            warnings.append(
+                f"{name}: rules in CEL (x-kubernetes-validations) are not evaluated by the "
+                "embedded engine"
+            )
+        if any("scale" in (version.get("subresources") or {}) for version in spec["versions"]):
+            warnings.append(
+                f"{name}: the scale subresource is not supported by the embedded engine"
+            )
+        return warnings
 
     def _changed(self, resource: Resource, change: Change) -> None:
         if resource.key != CRDS:

@@ -79,11 +79,7 @@ class Operations:
         obj = await self._admitted(review, write)
         if write.manager and not write.applies:
             managed.track(self.rules.list_kinds(resource, version), {}, obj, write.manager)
-        if resource.stored_only and not write.dry_run:
-            write.warnings.append(
-                f"{resource.kind} objects are stored, but nothing in the embedded engine acts on "
-                "them"
-            )
+        write.warnings.extend(self.rules.warnings(resource, obj))
         return self.store.create(kind, _stored(resource, obj), dry_run=write.dry_run)
 
     async def update(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.cluster.embedded.api import defaults, lists, schemas, typed, validation
 from harness.cluster.embedded.api.addresses import Addresses
-from harness.cluster.embedded.api.customs import Customs
+from harness.cluster.embedded.api.customs import CRDS, Customs
 
 if TYPE_CHECKING:
     from harness.cluster.embedded.resources import Resource
@@ -67,6 +67,17 @@ class Rules:
             self._addresses.allocate(resource, obj, old)
         elif resource.key == ("", "pods") and old is None:
             defaults.add_account(self._store, obj)
+
+    def warnings(self, resource: Resource, obj: Obj) -> list[str]:
+        """What of a new object is taken without anything acting on it."""
+        if resource.key == CRDS:
+            return self.customs.warnings(obj)
+        if resource.stored_only:
+            return [
+                f"{resource.kind} objects are stored, but nothing in the embedded engine acts on "
+                "them"
+            ]
+        return []
 
     def causes(self, resource: Resource, version: str, obj: Obj, old: Obj | None) -> list[Cause]:
         """One cause for each rule that the object breaks."""

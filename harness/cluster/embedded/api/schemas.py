@@ -2,8 +2,8 @@
 Structural schemas of custom resources: pruning, defaulting and validation.
 
 Semantics: "Structural schemas" in Kubernetes' CustomResourceDefinition documentation.
-Rules in CEL (`x-kubernetes-validations`) are not evaluated; whoever creates a CRD with such rules is
-told so.
+Rules in CEL (`x-kubernetes-validations`) are not evaluated; whoever creates a CRD with such rules
+is told so.
 """
 
 from __future__ import annotations
