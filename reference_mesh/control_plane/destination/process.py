@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reference_mesh.control_plane import admin, component, logfmt, serving
+from reference_mesh.control_plane import admin, component, logfmt, serving, validator
 from reference_mesh.control_plane.destination.service import Destination
 from reference_mesh.control_plane.fanout import Views
 from reference_mesh.control_plane.following import Follower
+from reference_mesh.control_plane.inspection import Inspection
 from reference_mesh.control_plane.kube import client as kube
 from reference_mesh.control_plane.policy.service import Policy
 from reference_mesh.control_plane.snapshot import Snapshot
+from reference_mesh.errors import InvalidInput
 from reference_mesh.manifests import names
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from reference_mesh.control_plane.settings import Settings
 
 __all__ = ["metrics", "run"]
+
+_TLS = Path("/var/run/linkerd/tls")
+
+_TLS = Path("/var/run/linkerd/tls")
+_log = logfmt.Log("destination")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -27,17 +37,24 @@ def run(arguments: Sequence[str]) -> int:
     parser = component.parser("destination", admin_port=names.DESTINATION_ADMIN_PORT)
     parser.add_argument("--addr", default=f"0.0.0.0:{names.DESTINATION_PORT}")
     parser.add_argument("--policy-addr", default=f"0.0.0.0:{names.POLICY_PORT}")
+    parser.add_argument("--validator-addr", default=f"0.0.0.0:{names.WEBHOOK_PORT}")
+    parser.add_argument("--tls-dir", type=Path, default=_TLS, help="the validator's certificate")
+    parser.add_argument("--webhook-addr", default=f"0.0.0.0:{names.WEBHOOK_PORT}")
+    parser.add_argument("--tls-dir", type=Path, default=_TLS, help="the webhook's certificate")
     flags = parser.parse_args(arguments)
     return component.run("destination", flags, _serve)
 
 
 async def _serve(flags: argparse.Namespace, chosen: Settings) -> None:
-    log = logfmt.Log("destination")
     views = Views()
     snapshot = Snapshot(views.touch)
     views.attach(snapshot)
     follower = Follower(kube.connect(), snapshot)
-    page = admin.Admin(ready=lambda: follower.synced, metrics=lambda: metrics(views))
+    page = admin.Admin(
+        ready=lambda: follower.synced,
+        metrics=lambda: metrics(views),
+        page=Inspection(snapshot, chosen).page,
+    )
     destination = Destination(chosen, views, follower.wait_synced)
     policy = Policy(chosen, views, follower.wait_synced)
     async with (
@@ -45,11 +62,36 @@ async def _serve(flags: argparse.Namespace, chosen: Settings) -> None:
         admin.serving(page, **component.endpoint(flags.admin_addr)),
         serving.serving([destination.handler()], address=flags.addr) as port,
         serving.serving(policy.handlers(), address=flags.policy_addr) as policy_port,
+        validator.serving(**component.endpoint(flags.webhook_addr), tls_dir=flags.tls_dir),
     ):
-        log.info("serving", port=port, policy_port=policy_port)
-        await serving.stopped()
-        log.info("ending", watchers=views.watchers)
+        _log.info("serving", port=port, policy_port=policy_port)
+        async with _validating(flags):
+            await serving.stopped()
+        _log.info("ending", watchers=views.watchers)
         views.close()
+
+
+@contextlib.asynccontextmanager
+async def _validating(flags: argparse.Namespace) -> AsyncIterator[None]:
+    """
+    Serve the validator within the block, if it can be.
+
+    Without it wrong policies are stored, and count as absent; without endpoints and policies
+    nothing works. So a bad certificate costs the validator, and not the rest.
+    """
+    from reference_mesh.control_plane import validator  # noqa: PLC0415 - proxies come first
+
+    async with contextlib.AsyncExitStack() as stack:
+        where = component.endpoint(flags.validator_addr)
+        try:
+            port = await stack.enter_async_context(
+                validator.serving(**where, tls_dir=flags.tls_dir)
+            )
+        except InvalidInput as error:
+            _log.error("validator not served", error=error)
+        else:
+            _log.info("serving validator", port=port)
+        yield
 
 
 def metrics(views: Views) -> str:
