@@ -61,6 +61,9 @@ def main(arguments: list[str]) -> int:
         cluster; -1: none), `follow_parent` (end with the thread that started this process).
     """
     config: dict[str, Any] = json.loads(arguments[0])
+    for name in ("ready_fd", "lifeline_fd"):
+        if config[name] >= 0:
+            os.set_inheritable(config[name], False)  # no container may inherit them
     if config["follow_parent"]:
         syscalls.die_with_parent()
     try:

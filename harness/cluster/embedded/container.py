@@ -88,6 +88,8 @@ def _exec(request: dict[str, Any], output: int) -> None:
     os.dup2(quiet, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    # Every other descriptor closes on exec; this one came over a socket, which does not mark it.
+    os.set_inheritable(output, False)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     limit = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
@@ -97,7 +99,6 @@ def _exec(request: dict[str, Any], output: int) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     _drop_privileges(request)
     os.chdir(request["cwd"])
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     command, env = request["command"], request["env"]
     try:
         os.execvpe(command[0], command, env)  # noqa: S606 - searches the PATH of `env`
