@@ -114,7 +114,6 @@ def pytest_arguments(options: Options) -> list[str]:
     arguments = [
         f"--rootdir={suites.parent}", "-c", str(suites.parent / "harness/plugin/suite.toml"),
         "-p", "harness.plugin", "-p", "timeout", "-p", "xdist", "-p", "no:cacheprovider",
-        "-p", "no:terminaldistreporter",
         "-qq", "--no-header", "--no-summary", f"--timeout={seconds}",
         f"--suite={options.suite}", f"--mesh={options.mesh}", f"--cluster={options.cluster}",
         f"--seed={options.seed}", f"--out={options.out.absolute()}",

@@ -152,6 +152,13 @@ class Keeper:
         run.fingerprint = fingerprint(configuration, binaries, suites_folder())
 
     @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_setupnodes(self, config: pytest.Config) -> None:
+        """Keep what pytest-xdist says of its nodes out of what we say of checks."""
+        reporter: Any = config.pluginmanager.get_plugin("terminaldistreporter")
+        if reporter is not None:
+            reporter.write_line = reporter.rewrite = lambda *_, **__: None
+
+    @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker of pytest-xdist where the run folder is."""
         node.workerinput["meshmark_run_dir"] = str(self._context.run_dir)
@@ -171,6 +178,10 @@ class Keeper:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Account for the rest of the catalogue, render the reports, and set the exit code."""
         if self._folder is None:
+            return
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+            self._folder.discard()
+            self._folder = None
             return
         judge = self._config.pluginmanager.get_plugin("meshmark-judge")
         if isinstance(judge, Judge):
@@ -198,8 +209,11 @@ class Keeper:
             if entry.id not in self._collected.with_test:
                 self._run.checks.append(_absent(entry, Verdict.NOT_IMPLEMENTED, "has no test yet"))
                 continue
-            reason = self._collected.left_out.get(entry.id, "the run ended before it")
-            left = _absent(entry, Verdict.NOT_RUN, reason)
+            left_out = self._collected.left_out.get(entry.id)
+            if left_out is None and self._run.complete:
+                left = _absent(entry, Verdict.ERROR, "the process that ran its test ended")
+            else:
+                left = _absent(entry, Verdict.NOT_RUN, left_out or "the run ended before it")
             self._record(merged([*self._parts.get(entry.id, []), left]))
         place = {entry.id: number for number, entry in enumerate(self._catalogue)}
         self._run.checks.sort(key=lambda record: place[record.id])

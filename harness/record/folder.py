@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,17 @@ class RunFolder:
             raise _cannot_write(latest, error) from error
         give_to_caller(latest)
         return folder
+
+    def discard(self) -> None:
+        """Remove the folder of a run that never ran; `latest` goes back to the newest before it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        latest = self.path.parents[1] / "latest"
+        if latest.is_symlink() and not latest.exists():
+            latest.unlink()
+            others = sorted(path.name for path in self.path.parent.iterdir())
+            if others:
+                latest.symlink_to(Path("runs") / others[-1])
+                give_to_caller(latest)
 
     def write_run(self, run: Run) -> None:
         """Replace `run.json`."""

@@ -57,7 +57,8 @@ class Suite:
         self.pytester.makepyfile(test_suite=HEAD + body)
         self.pytester.makeconftest(conftest)
         return self.pytester.runpytest(
-            "-p", "harness.plugin", "-p", "no:cacheprovider", "--catalogue=catalogue.toml",
+            "-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest",
+            "--catalogue=catalogue.toml",
             "--known-fails=known.toml", "-qq", *options,
         )  # fmt: skip
 
@@ -318,6 +319,27 @@ def pytest_meshmark_prepare(progress):
     assert result.outlines[0] == "building the proxy"
     assert result.errlines == ["meshmark: no compiler: apt-get install gcc"]
     assert not (suite.pytester.path / "out").exists()
+
+
+def test_a_run_without_a_test_leaves_no_folder_and_the_latest_as_it_was(suite: Suite) -> None:
+    suite.run("@check('RT-01')\ndef test_it(): pass")
+    before = suite.saved["id"]
+    result = suite.run("@check('RT-01')\ndef test_it(): pass", "-k", "SP-01")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert suite.saved["id"] == before
+    assert len(list((suite.pytester.path / "out" / "runs").iterdir())) == 1
+
+
+def test_a_test_process_that_dies_is_an_error_of_its_check(suite: Suite) -> None:
+    result = suite.run(
+        "import os\n@check('RT-01')\ndef test_a(): os._exit(9)\n"
+        "@check('ID-03')\ndef test_b(): pass",
+        "-n1",
+        "--dist=loadgroup",
+    )
+    assert suite.record("RT-01")["verdict"] == "error"
+    assert suite.record("ID-03")["verdict"] == "pass"
+    assert result.ret == 70
 
 
 def test_a_suite_keeps_evidence_before_its_pods_are_gone(suite: Suite) -> None:
