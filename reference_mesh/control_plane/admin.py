@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ _HEAD_BYTES = 8192
 _PATIENCE_S = 5.0
 _UNFINISHED = (asyncio.IncompleteReadError, asyncio.LimitOverrunError)
 _TEXT = "text/plain; charset=utf-8"
+_JSON = "application/json"
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -30,19 +32,24 @@ class Admin:
 
     ready: Callable[[], bool]
     metrics: Callable[[], str]
+    page: Callable[[str, str], tuple[int, str] | None] = lambda _path, _query: None
+    """JSON pages of the component's own: status and body by path and query."""
 
-    def answer(self, method: str, path: str) -> tuple[str, str, str]:
+    def answer(self, method: str, path: str, query: str = "") -> tuple[str, str, str]:
         """Status line, content type and body for one request."""
         if method not in {"GET", "HEAD"}:
             return "405 Method Not Allowed", _TEXT, "only GET\n"
         if path == "/live":
             return "200 OK", _TEXT, "live\n"
         if path == "/ready":
-            if self.ready():
-                return "200 OK", _TEXT, "ready\n"
-            return "503 Service Unavailable", _TEXT, "not ready\n"
+            good = self.ready()
+            status = "200 OK" if good else "503 Service Unavailable"
+            return status, _TEXT, "ready\n" if good else "not ready\n"
         if path == "/metrics":
             return "200 OK", _METRICS, self.metrics()
+        own = self.page(path, query)
+        if own is not None:
+            return f"{own[0]} {http.HTTPStatus(own[0]).phrase}", _JSON, own[1]
         return "404 Not Found", _TEXT, "no such page; there are /live, /ready and /metrics\n"
 
 
@@ -55,7 +62,8 @@ async def serving(admin: Admin, *, host: str, port: int) -> AsyncIterator[int]:
             async with asyncio.timeout(_PATIENCE_S):
                 head = await reader.readuntil(b"\r\n\r\n")
                 method, target, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ")
-                status, content_type, body = admin.answer(method, target.partition("?")[0])
+                path, _, query = target.partition("?")
+                status, content_type, body = admin.answer(method, path, query)
                 writer.write(_response(status, content_type, body, head_only=method == "HEAD"))
                 await writer.drain()
         writer.close()
