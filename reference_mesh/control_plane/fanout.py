@@ -132,9 +132,10 @@ class Views:
         if view is None:
             view = View(compile_view)
             self._views[key] = view  # type: ignore[assignment]
-            self._compile(key)
         view.watchers += 1
         try:
+            if not view.generation:
+                self._compile(key)
             yield view
         finally:
             view.watchers -= 1

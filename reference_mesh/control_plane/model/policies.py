@@ -2,7 +2,7 @@
 Facts of the policy kinds: Server, ServerAuthorization, AuthorizationPolicy and authentications.
 
 The validating webhook refuses wrong documents, but may be away: what cannot be read raises, and
-the snapshot then counts the object as absent, which lets nobody in.
+the snapshot then counts the object as absent. An authorization that is absent lets nobody in.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from reference_mesh.control_plane import identities, wire
 from reference_mesh.control_plane.model.policies import Identities, NetworkMatch
+from reference_mesh.manifests import names
 from reference_mesh.proto.gen import inbound_pb2
 
 if TYPE_CHECKING:
@@ -132,8 +133,12 @@ def of_policy(
 
 
 def default_authorizations(policy: str, settings: Settings) -> list[inbound_pb2.Authz]:
-    """What a default policy (`deny`, `audit`, `all-…`, `cluster-…`) lets in by itself."""
-    if policy == "deny":
+    """
+    What a default policy (`deny`, `audit`, `all-…`, `cluster-…`) lets in by itself.
+
+    A policy of an unknown name lets in nobody.
+    """
+    if policy == "deny" or policy not in names.DEFAULT_POLICIES:
         return []
     networks = ALL_NETWORKS
     if policy.startswith("cluster-"):

@@ -76,6 +76,20 @@ def test_an_object_that_cannot_be_read_is_absent(shop):
     asyncio.run(scenario())
 
 
+def test_a_view_that_cannot_be_compiled_at_first_is_not_kept(shop):
+    def broken(reader):
+        reader.service("shop", "web")
+        raise ZeroDivisionError
+
+    async def scenario():
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError), shop.views.watching("broken", broken):
+                pass
+        assert shop.views.watched == 0
+
+    asyncio.run(scenario())
+
+
 def test_end(shop):
     async def scenario():
         with shop.views.watching("web", ports_of_web) as view:

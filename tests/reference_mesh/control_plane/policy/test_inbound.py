@@ -168,6 +168,11 @@ def test_protocols(shop, chosen, protocol, kind):
     assert list(port(shop, chosen)["protocol"]) == [kind]
 
 
+def test_access_policy_of_an_unknown_name_lets_nobody_in(shop, chosen):
+    shop.apply(SERVER.replace("HTTP/1}", "HTTP/1, accessPolicy: all-unauthenticatd}"))
+    assert "authorizations" not in port(shop, chosen)
+
+
 def test_oldest_server_decides(shop, chosen):
     shop.apply(SERVER)
     shop.apply(SERVER.replace("web-http", "a-younger").replace("01-02", "01-03"))
