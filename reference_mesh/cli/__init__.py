@@ -18,8 +18,11 @@ __all__ = ["main"]
 
 _COMMANDS = {
     "check": "Check the installation for potential problems",
+    "diagnostics": "Look into the control plane and the proxies",
+    "identity": "Show the identity that pods have in the mesh",
     "inject": "Add the sidecar to a Kubernetes config",
     "install": "Output the configuration to install the mesh",
+    "profile": "Output a service profile to start from",
     "prune": "Output resources that an upgrade left over",
     "uninject": "Remove the sidecar from a Kubernetes config",
     "uninstall": "Output the resources to delete to uninstall the mesh",

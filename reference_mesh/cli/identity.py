@@ -1,0 +1,97 @@
+"""
+`refmesh identity`: who pods are in the mesh.
+
+Linkerd's CLI dials a pod's sidecar and prints the certificate it shows. That needs a way of its
+own to the pod, and this one goes through the API server's pod proxy, which carries HTTP only. So
+the name is read from the environment that the sidecar runs with, and the certificate's times and
+renewals from its metrics: both come from the running sidecar, and not from the pod's manifest.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reference_mesh.cli import installed, pods, tables
+from reference_mesh.cli.kubernetes import connected
+from reference_mesh.cli.options import Where, where_options
+from reference_mesh.errors import ClusterError, UsageError
+from reference_mesh.manifests import names
+
+if TYPE_CHECKING:
+    from reference_mesh.cli.kubernetes import Kubernetes
+
+__all__ = ["command"]
+
+_NAME = "LINKERD2_PROXY_IDENTITY_LOCAL_NAME"
+_EXPIRY = "control_identity_cert_expiration_timestamp_seconds"
+_REFRESHED = "control_identity_cert_refresh_timestamp_seconds"
+_REFRESHES = "control_identity_cert_refreshes_total"
+
+
+@click.command("identity")
+@click.argument("resources", nargs=-1, metavar="[POD | KIND/NAME]...")
+@click.option("-n", "--namespace", default="default", show_default=True, help="Of the pods.")
+@click.option("-l", "--selector", metavar="LABELS", help="All pods in the mesh with these labels.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="Form.")
+@where_options
+def command(
+    where: Where, resources: tuple[str, ...], *, namespace: str, selector: str | None, output: str
+) -> None:
+    """
+    Show the identity that the proxies of pods run with, and until when it is certified.
+
+    The certificate itself is not shown: the API server's pod proxy does not carry TLS.
+    """
+    if not resources and selector is None:
+        raise UsageError("name pods, or select them with --selector")
+    with connected(where) as kubernetes:
+        found = [pod for name in resources for pod in pods.named(kubernetes, namespace, name)]
+        if selector is not None:
+            meshed = installed.meshed_pods(kubernetes, namespace, control_plane_ns=where.namespace)
+            found += [pod for pod in pods.running(meshed) if _selected(pod, selector)]
+        rows = [_facts(kubernetes, namespace, pod["metadata"]["name"]) for pod in found]
+    if output == "json":
+        click.echo(json.dumps(rows, indent=2))
+        return
+    header = ("POD", "IDENTITY", "ISSUED", "EXPIRES", "RENEWALS")
+    shown = [[str(row[name.lower()]) for name in header] for row in rows]
+    click.echo(tables.aligned(header, shown), nl=False)
+
+
+def _facts(kubernetes: Kubernetes, namespace: str, pod: str) -> dict[str, Any]:
+    try:
+        env = pods.page(kubernetes, namespace, pod, names.ADMIN_PORT, "/env.json")
+        metrics = pods.page(kubernetes, namespace, pod, names.ADMIN_PORT, "/metrics")
+        name = json.loads(env).get(_NAME) or "none"
+    except (ClusterError, ValueError) as error:
+        raise ClusterError(f"pod {namespace}/{pod}: its proxy does not answer: {error}") from error
+    return {
+        "pod": pod,
+        "identity": name,
+        "issued": _time(metrics, _REFRESHED),
+        "expires": _time(metrics, _EXPIRY),
+        "renewals": int(_value(metrics, _REFRESHES) or 0),
+    }
+
+
+def _time(metrics: str, name: str) -> str:
+    seconds = _value(metrics, name)
+    if not seconds:
+        return "never"
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _value(metrics: str, name: str) -> float | None:
+    match = re.search(rf"^{name}(?:\{{[^}}]*\}})? ([0-9.eE+]+)$", metrics, re.MULTILINE)
+    return float(match[1]) if match else None
+
+
+def _selected(pod: dict[str, Any], selector: str) -> bool:
+    wanted = [part.partition("=")[::2] for part in selector.split(",") if part]
+    labels = pod["metadata"].get("labels") or {}
+    return all(labels.get(key) == value for key, value in wanted)
