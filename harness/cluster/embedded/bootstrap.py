@@ -57,10 +57,14 @@ def main(arguments: list[str]) -> int:
     Run a cluster until it ends; returns the exit status.
 
     arguments: one JSON object with `name`, `port` (0: any free one), `ready_fd` (one JSON line is
-        written to it: `{"port", …}` or `{"failed"}`), `lifeline_fd` (a pipe whose end ends the
-        cluster; -1: none), `follow_parent` (end with the thread that started this process).
+        written to it: `{"pid", …}` or `{"failed"}`), `lifeline_fd` (a pipe whose end ends the
+        cluster; -1: none), `detach` (go on as a process that nobody waits for), `follow_parent`
+        (end with the thread that started this process).
     """
     config: dict[str, Any] = json.loads(arguments[0])
+    if config["detach"] and os.fork():
+        return 0
+    config["pid"] = os.getpid()
     for name in ("ready_fd", "lifeline_fd"):
         if config[name] >= 0:
             os.set_inheritable(config[name], False)  # no container may inherit them

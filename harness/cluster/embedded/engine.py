@@ -22,6 +22,7 @@ import uvloop
 from harness.cluster.embedded import pki, seed
 from harness.cluster.embedded.agent import NODE_NAME, NodeAgent
 from harness.cluster.embedded.api.app import build_app
+from harness.cluster.embedded.api.http1 import LimitedHttp
 from harness.cluster.embedded.api.operations import Operations
 from harness.cluster.embedded.api.tokens import Tokens
 from harness.cluster.embedded.bootstrap import API_ADDRESS, API_PORT, NODE_ADDRESS
@@ -36,7 +37,6 @@ from harness.cluster.kubeconfig import kubeconfig
 __all__ = ["run"]
 
 _KEEP_ALIVE_S = 75
-_MAX_HEAD_BYTES = 64 << 10
 
 
 def run(config: dict[str, Any], listener: socket.socket, control: socket.socket) -> int:
@@ -44,7 +44,7 @@ def run(config: dict[str, Any], listener: socket.socket, control: socket.socket)
     Serve until killed.
 
     config: as `bootstrap.main` takes it; when everything answers, one line is written to
-        `ready_fd`: `{"port", "kubeconfig"}`.
+        `ready_fd`: `{"pid", "port", "kubeconfig"}`, the pid as it is outside.
     listener: bound outside of the cluster's network, listening.
     control: the spawner's socket.
     """
@@ -87,7 +87,7 @@ def _server(app: Any, identity: pki.ServerIdentity) -> uvicorn.Server:
     return uvicorn.Server(uvicorn.Config(
         app,
         loop="none",
-        http="httptools",
+        http=LimitedHttp,
         ws="wsproto",
         lifespan="off",
         ssl_certfile=str(folder / "chain.pem"),
@@ -97,7 +97,6 @@ def _server(app: Any, identity: pki.ServerIdentity) -> uvicorn.Server:
         log_level="warning",
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
     ))  # fmt: skip
 
 
@@ -111,5 +110,6 @@ def _inside() -> socket.socket:
 
 
 def _say_ready(config: dict[str, Any], port: int, text: str) -> None:
-    os.write(config["ready_fd"], json.dumps({"port": port, "kubeconfig": text}).encode() + b"\n")
+    ready = {"pid": config["pid"], "port": port, "kubeconfig": text}
+    os.write(config["ready_fd"], json.dumps(ready).encode() + b"\n")
     os.close(config["ready_fd"])

@@ -145,7 +145,8 @@ def up(name: str = "meshmark", *, port: int = 0) -> EmbeddedCluster:
             f"cluster {name} is up already (pid {found.pid}): use it, or run `meshmark down` first"
         )
     process, ready = _launch(name, port, found.log, lifeline=None)
-    found.record(process.pid, ready["kubeconfig"])
+    process.wait(_GONE_S)  # what it left behind is nobody's child
+    found.record(ready["pid"], ready["kubeconfig"])
     return attach(name)
 
 
@@ -229,6 +230,7 @@ def _launch(
         "name": name,
         "port": port,
         "ready_fd": writing,
+        "detach": lifeline is None,
         "lifeline_fd": -1 if lifeline is None else lifeline,
         # The kernel ties a child to the thread that forked it; only the main thread lives as
         # long as the process. For others the pipe alone has to do.
@@ -240,6 +242,9 @@ def _launch(
         environment["PYTHONDONTWRITEBYTECODE"] = "1"  # no files of root in the user's tree
     try:
         with log.open("wb") as output:
+            owner = state.invoking_user()
+            if owner is not None:
+                os.fchown(output.fileno(), *owner)
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", f"{__package__}.bootstrap", json.dumps(config)],
                 stdin=subprocess.DEVNULL,
@@ -252,22 +257,23 @@ def _launch(
     finally:
         os.close(writing)
     try:
-        return process, _ready(name, process, reading, log)
+        return process, _ready(name, reading, log)
     except BaseException:
         process.kill()
         process.wait()
         raise
 
 
-def _ready(name: str, process: subprocess.Popen[bytes], reading: int, log: Path) -> dict[str, Any]:
+def _ready(name: str, reading: int, log: Path) -> dict[str, Any]:
     said = b""
     with open(reading, "rb", buffering=0) as pipe:
         os.set_blocking(reading, False)
 
         def heard() -> bool:
             nonlocal said
-            said += pipe.read() or b""
-            return said.endswith(b"\n") or process.poll() is not None
+            chunk = pipe.read()
+            said += chunk or b""
+            return said.endswith(b"\n") or chunk == b""
 
         until(
             heard,

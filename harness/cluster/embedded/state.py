@@ -123,6 +123,8 @@ def _make(folder: Path) -> None:
 
 
 def _started(pid: int) -> int:
-    """Field 22 of /proc/PID/stat. Raises OSError when there is no such process."""
-    text = Path(f"/proc/{pid}/stat").read_text()
-    return int(text.rpartition(")")[2].split()[19])
+    """Field 22 of /proc/PID/stat. Raises OSError when no such process runs."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    if fields[0] == "Z":
+        raise ProcessLookupError(f"process {pid} has ended")
+    return int(fields[19])

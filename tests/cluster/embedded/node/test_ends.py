@@ -1,0 +1,213 @@
+"""Clusters come up side by side, and leave nothing behind however they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from lightkube.models.core_v1 import Container, PodSpec
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import Node, Pod
+
+from harness.cluster import Image, embedded
+from harness.errors import ClusterError, EnvironmentLacks, UsageError
+from harness.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.cluster
+
+IMAGE = Image("test/sh:1", [], ["sh", "-c"])
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    yield tmp_path
+    embedded.down("detached")
+
+
+def namespaces(pid: int) -> set[str]:
+    """Namespaces of a process, as names that are unique on the machine."""
+    found = set()
+    for kind in ("net", "mnt", "pid"):
+        try:
+            found.add(os.readlink(f"/proc/{pid}/ns/{kind}"))
+        except OSError:
+            return set()
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    found = [pid]
+    for each in found:
+        try:
+            for task in Path(f"/proc/{each}/task").iterdir():
+                found += [int(child) for child in (task / "children").read_text().split()]
+        except OSError:
+            continue
+    return found
+
+
+def left_of(spaces: set[str]) -> list[int]:
+    """Processes that are still in one of these namespaces."""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [pid for pid in pids if namespaces(pid) & spaces]
+
+
+def gone(spaces: set[str]) -> None:
+    until(
+        lambda: left_of(spaces),
+        what="everything of the cluster gone",
+        timeout_s=5,
+        interval_s=0.02,
+        holds=lambda pids: not pids,
+    )
+
+
+def run_pods(cluster: embedded.EmbeddedCluster) -> None:
+    """One pod of each make: own pid namespaces, and a shared one."""
+    cluster.load_images([IMAGE])
+    client = cluster.client()
+    for name, shared in (("own", False), ("shared", True)):
+        container = Container(name="app", image=IMAGE.reference, args=["sleep 1000 & wait"])
+        spec = PodSpec(
+            containers=[container], shareProcessNamespace=shared, terminationGracePeriodSeconds=0
+        )
+        client.create(Pod(metadata=ObjectMeta(name=name), spec=spec), namespace="default")
+    until(
+        lambda: [each.status.phase for each in client.list(Pod, namespace="default")],
+        what="both pods running",
+        timeout_s=10,
+        interval_s=0.02,
+        holds=lambda phases: phases == ["Running", "Running"],
+    )
+
+
+def own_spaces(pids: list[int]) -> set[str]:
+    here = namespaces(os.getpid())
+    return {space for pid in pids for space in namespaces(pid)} - here
+
+
+@pytest.mark.parametrize("victim", [0, 1, 2], ids=["outermost", "process-1", "engine"])
+def test_killing_a_vital_process_ends_everything(victim: int) -> None:
+    mounts, links = Path("/proc/self/mounts").read_text(), socket.if_nameindex()
+    with embedded.start("victim") as cluster:
+        run_pods(cluster)
+        pids = descendants(cluster.pid)
+        spaces = own_spaces(pids)
+        os.kill(pids[victim], signal.SIGKILL)
+
+        assert spaces
+        gone(spaces)
+        if victim == 2:
+            assert "the engine" in cluster.log.read_text()
+    assert Path("/proc/self/mounts").read_text() == mounts
+    assert socket.if_nameindex() == links
+
+
+def test_killing_any_process_of_a_pod_leaves_the_cluster_whole() -> None:
+    with embedded.start("sturdy") as cluster:
+        run_pods(cluster)
+        client = cluster.client()
+        for pid in descendants(cluster.pid)[3:]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue  # it ended with the one before
+        until(
+            lambda: [
+                (each.status.phase, each.status.containerStatuses[0].state.running is not None)
+                for each in client.list(Pod, namespace="default")
+            ],
+            what="both pods running again",
+            timeout_s=20,
+            holds=lambda seen: seen == [("Running", True)] * 2,
+        )
+        spaces = own_spaces(descendants(cluster.pid))
+    gone(spaces)
+
+
+def test_a_cluster_dies_with_its_caller() -> None:
+    program = (
+        "from harness.cluster import embedded\n"
+        "with embedded.start('orphan') as cluster:\n"
+        "    print(cluster.pid, flush=True)\n"
+        "    import signal; signal.pause()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as caller:
+        assert caller.stdout is not None
+        pid = int(caller.stdout.readline())
+        spaces = own_spaces(descendants(pid))
+        caller.kill()
+    assert spaces
+    gone(spaces)
+
+
+def test_two_clusters_do_not_meet() -> None:
+    with embedded.start("left") as left, embedded.start("right") as right:
+        run_pods(left)
+        there = list(right.client().list(Pod, namespace="default"))
+        nodes = [next(iter(each.client().list(Node))) for each in (left, right)]
+
+    assert there == []
+    assert [each.metadata.labels["meshmark.dev/cluster"] for each in nodes] == ["left", "right"]
+
+
+def test_a_port_in_use_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ClusterError, match=f"127.0.0.1:{port}: Address already in use"):
+            embedded.start("late", port=port).__enter__()
+
+
+def test_without_root_the_ways_out_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    with pytest.raises(EnvironmentLacks, match=r"sudo.*kind"):
+        embedded.start("humble").__enter__()
+
+
+def test_an_image_of_missing_files_is_refused(tmp_path: Path) -> None:
+    missing = tmp_path / "not-built"
+    with embedded.start("picky") as cluster, pytest.raises(ClusterError, match=str(missing)):
+        cluster.load_images([Image("test/missing:1", [(missing, "/app")], ["/app"])])
+
+
+@pytest.mark.usefixtures("state")
+def test_a_detached_cluster_stays_until_it_is_taken_down() -> None:
+    made = embedded.up("detached")
+    spaces = own_spaces(descendants(made.pid))
+    found = embedded.attach("detached")
+
+    assert found.pid == made.pid
+    assert found.kubeconfig.stat().st_mode & 0o777 == 0o600
+    assert [each.metadata.name for each in found.client().list(Node)] == ["meshmark-node"]
+    with pytest.raises(UsageError, match="up already"):
+        embedded.up("detached")
+    assert embedded.down("detached")
+    gone(spaces)
+    assert not found.kubeconfig.parent.exists()
+    assert not embedded.down("detached")
+    with pytest.raises(UsageError, match="meshmark up"):
+        embedded.attach("detached")
+
+
+def test_files_are_those_of_who_called_sudo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUDO_UID", "65534")
+    monkeypatch.setenv("SUDO_GID", "65534")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with embedded.start("sudoed") as cluster:
+        assert cluster.kubeconfig.stat().st_uid == 65534
+        assert cluster.kubeconfig.parent.stat().st_uid == 65534
+        assert cluster.log.stat().st_uid == 65534
