@@ -58,7 +58,7 @@ def _identity(values: Values) -> Component:
         component="identity",
         ports={"ident-grpc": names.IDENTITY_PORT, "ident-admin": names.IDENTITY_ADMIN_PORT},
         admin_port=names.IDENTITY_ADMIN_PORT,
-        local={"identity": f"localhost.:{names.IDENTITY_PORT}"},
+        local={"identity": f"127.0.0.1:{names.IDENTITY_PORT}"},
         volumes={"config": _VALUES},
         env=values.identity.additional_env,
     )
@@ -76,8 +76,8 @@ def _destination(values: Values) -> Component:
         },
         admin_port=names.DESTINATION_ADMIN_PORT,
         local={
-            "destination": f"localhost.:{names.DESTINATION_PORT}",
-            "policy": f"localhost.:{names.POLICY_PORT}",
+            "destination": f"127.0.0.1:{names.DESTINATION_PORT}",
+            "policy": f"127.0.0.1:{names.POLICY_PORT}",
         },
         volumes={"config": _VALUES, "tls": _tls(VALIDATOR_SECRET)},
         env=values.destination_controller.additional_env,

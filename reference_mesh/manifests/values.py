@@ -148,7 +148,7 @@ class ProxyInit(_Group, frozen=True, kw_only=True):
     skip_subnets: str = ""
     iptables_mode: Literal["nft", "legacy"] = "nft"
     close_wait_timeout_secs: Annotated[int, msgspec.Meta(ge=0)] = 0
-    run_as_user: Annotated[int, msgspec.Meta(ge=1)] = 65534
+    run_as_user: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Controller(_Group, frozen=True, kw_only=True):
