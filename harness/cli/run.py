@@ -119,7 +119,8 @@ def pytest_arguments(options: Options) -> list[str]:
         f"--seed={options.seed}", f"--out={options.out.absolute()}",
     ]  # fmt: skip
     if options.suite == "conformance" and options.lane is None:
-        arguments += ["-n", str(len(Lane)), "--dist", "loadgroup"]
+        # A restarted process would wait for ever for the tests of the one that died.
+        arguments += ["-n", str(len(Lane)), "--dist", "loadgroup", "--max-worker-restart", "0"]
     for flag, value in (
         ("--proxy-binary", options.proxy_binary and options.proxy_binary.absolute()),
         ("--lane", options.lane),

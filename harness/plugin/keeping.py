@@ -151,7 +151,7 @@ class Keeper:
         configuration = _configuration(self._options) | facts.configuration
         run.fingerprint = fingerprint(configuration, binaries, suites_folder())
 
-    @pytest.hookimpl(optionalhook=True)
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_xdist_setupnodes(self, config: pytest.Config) -> None:
         """Keep what pytest-xdist says of its nodes out of what we say of checks."""
         reporter: Any = config.pluginmanager.get_plugin("terminaldistreporter")
@@ -187,7 +187,8 @@ class Keeper:
         if isinstance(judge, Judge):
             self._collect(judge.collected)
         stopped = bool(session.shouldstop or session.shouldfail)
-        self._run.complete = exitstatus in _ENDED_BY_ITSELF and not stopped
+        known = bool(self._collected.with_test)  # not so when every test process died
+        self._run.complete = exitstatus in _ENDED_BY_ITSELF and not stopped and known
         self._run.finished = _utc(dt.datetime.now(dt.UTC))
         self._account_for_the_rest()
         self._write()
@@ -202,11 +203,12 @@ class Keeper:
             session.exitstatus = code
 
     def _account_for_the_rest(self) -> None:
+        known = bool(self._collected.with_test)
         done = {record.id for record in self._run.checks}
         for entry in self._catalogue:
             if entry.id in done:
                 continue
-            if entry.id not in self._collected.with_test:
+            if known and entry.id not in self._collected.with_test:
                 self._run.checks.append(_absent(entry, Verdict.NOT_IMPLEMENTED, "has no test yet"))
                 continue
             left_out = self._collected.left_out.get(entry.id)

@@ -334,7 +334,8 @@ def test_a_test_process_that_dies_is_an_error_of_its_check(suite: Suite) -> None
     result = suite.run(
         "import os\n@check('RT-01')\ndef test_a(): os._exit(9)\n"
         "@check('ID-03')\ndef test_b(): pass",
-        "-n1",
+        "-n2",
+        "--max-worker-restart=0",
         "--dist=loadgroup",
     )
     assert suite.record("RT-01")["verdict"] == "error"
