@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import StreamingResponse
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Pods"]
 
 _PODS = ("", "pods")
+_REFUSED_WITHIN_S = 0.25
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 
@@ -53,8 +56,12 @@ class Pods:
         pod = self._store.peek(_PODS, place.namespace, place.name)
         container = _container(pod, ask.query.get("container", ""))
         chunks = self._node.logs(place.namespace, place.name, container, _log_options(ask))
-        # What the node refuses it refuses before the first chunk: then there is still a Status.
-        first = await anext(chunks, b"")
+        # What the node refuses it refuses at once: then the answer can still be a Status. A log
+        # that is silent so far starts without its first chunk, so that a client that goes is seen.
+        first = asyncio.ensure_future(_next(chunks))
+        await asyncio.wait({first}, timeout=_REFUSED_WITHIN_S)
+        if first.done():
+            first.result()
         return StreamingResponse(_chained(first, chunks), media_type="text/plain")
 
     async def evict(self, ask: Ask) -> Response:
@@ -79,11 +86,21 @@ class Pods:
         return json_answer({**done, "status": "Success", "code": 201}, 201, warnings=ask.warnings)
 
 
-async def _chained(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    if first:
-        yield first
-    async for chunk in chunks:
-        yield chunk
+async def _next(chunks: AsyncIterator[bytes]) -> bytes:
+    return await anext(chunks, b"")
+
+
+async def _chained(
+    first: asyncio.Future[bytes], chunks: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    try:
+        if chunk := await first:
+            yield chunk
+        async for chunk in chunks:
+            yield chunk
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
 
 
 def _container(pod: Obj, wanted: str) -> str:

@@ -46,7 +46,8 @@ _HOP = {
 }
 """Of this hop, or meant for this server only."""
 
-_HOP_BACK = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
+_HOP_BACK = {b"connection", b"date", b"keep-alive", b"transfer-encoding", b"upgrade"}
+"""Of that hop; a date is given by this server."""
 
 _CONNECT_TIMEOUT_S = 10.0
 

@@ -73,10 +73,7 @@ class Rules:
         if resource.key == CRDS:
             return self.customs.warnings(obj)
         if resource.stored_only:
-            return [
-                f"{resource.kind} objects are stored, but nothing in the embedded engine acts on "
-                "them"
-            ]
+            return [f"{resource.kind}: stored, but nothing in the embedded engine acts on it"]
         return []
 
     def causes(self, resource: Resource, version: str, obj: Obj, old: Obj | None) -> list[Cause]:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
+import socket
+import threading
 from types import SimpleNamespace
 
 import httpx2
 import pytest
+import trustme
+import uvicorn
 
 from harness.cluster.embedded.api.app import build_app
+from harness.cluster.embedded.api.http1 import LimitedHttp
 from harness.cluster.embedded.api.operations import Operations
 from harness.cluster.embedded.api.tokens import Tokens
 from harness.cluster.embedded.status import BadRequest
@@ -182,6 +188,77 @@ def widget(name="w", **spec):
         "metadata": {"name": name},
         "spec": {"size": 1, **spec},
     }
+
+
+class Served:
+    """The server on a loopback port over TLS, in a thread; `on_loop` runs things beside it."""
+
+    def __init__(self, folder):
+        self.api = Api()
+        self.token = ADMIN_TOKEN
+        ca = trustme.CA()
+        self.ca = folder / "ca.pem"
+        ca.cert_pem.write_to_path(self.ca)
+        ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "key.pem")
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        self.kubeconfig = folder / "kubeconfig"
+        self.kubeconfig.write_text(self._kubeconfig())
+        config = uvicorn.Config(
+            self.api.app,
+            http=LimitedHttp,
+            ws="wsproto",
+            lifespan="off",
+            ssl_certfile=folder / "key.pem",
+            log_level="error",
+            timeout_graceful_shutdown=0,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._serve, args=(listener,))
+        self._loop = None
+
+    def _serve(self, listener):
+        async def run():
+            self._loop = asyncio.get_running_loop()
+            await self._server.serve([listener])
+
+        asyncio.run(run())
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._loop.call_soon_threadsafe(self.api.store.end_watches)
+        self._server.should_exit = True
+        self._thread.join()
+
+    def on_loop(self, function, *args, **kwargs):
+        """Call a function of the store where it belongs."""
+
+        async def run():
+            return function(*args, **kwargs)
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(2)
+
+    def _kubeconfig(self):
+        cluster = {"server": self.url, "certificate-authority": str(self.ca)}
+        return json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "c", "cluster": cluster}],
+                "users": [{"name": "u", "user": {"token": ADMIN_TOKEN}}],
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "x",
+            }
+        )
+
+
+@pytest.fixture
+def served(tmp_path):
+    with Served(tmp_path) as served:
+        yield served
 
 
 @pytest.fixture

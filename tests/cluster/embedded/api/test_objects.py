@@ -134,7 +134,7 @@ def test_a_kind_that_nothing_acts_on_is_stored_with_a_warning(api):
     body = {"metadata": {"name": "l"}, "spec": {"limits": []}}
     response = api.ask("POST", "/api/v1/namespaces/default/limitranges", body)
     assert response.status_code == 201
-    assert "nothing in the embedded engine acts on them" in response.headers["warning"]
+    assert "nothing in the embedded engine acts on it" in response.headers["warning"]
 
 
 def test_status_is_written_through_its_subresource_only(api, make):

@@ -43,6 +43,41 @@ def test_a_log_that_there_is_none_of_is_a_status(api, running):
     assert api.ask("GET", f"{PODS}/p/log?tailLines=x").status_code == 400
 
 
+def test_a_silent_log_that_is_followed_begins_and_ends_with_its_client(api, running):
+    ended = []
+
+    async def silent(*_):
+        try:
+            await asyncio.Event().wait()
+            yield b""
+        finally:
+            ended.append(True)
+
+    async def run():
+        sent, gone = asyncio.Queue(), asyncio.Event()
+
+        async def receive():
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": f"{PODS}/p/log",
+            "query_string": b"follow=true",
+            "headers": [(b"authorization", b"Bearer the-admin")],
+        }
+        task = asyncio.create_task(api.app(scope, receive, sent.put))
+        start = await asyncio.wait_for(sent.get(), 1)
+        gone.set()
+        await asyncio.wait_for(task, 1)
+        return start["status"]
+
+    api.node.logs = silent
+    assert api.run(run()) == 200
+    assert ended == [True]
+
+
 def test_one_of_several_containers_must_be_named(api, make):
     body = make.pod()
     body["spec"]["containers"].append({"name": "other", "image": "x:1"})
