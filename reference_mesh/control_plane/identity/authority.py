@@ -60,6 +60,7 @@ class Authority:
         self._secret: dict[str, str] | None = None
         self._bundle: dict[str, str] | None = None
         self._issuer: issuers.Issuer | None = None
+        self._last: x509.Certificate | None = None
         self._trouble: str | None = None
         self._changed = asyncio.Event()
 
@@ -123,14 +124,15 @@ class Authority:
             self._adopt(issuer)
 
     def _adopt(self, issuer: issuers.Issuer) -> None:
-        old, self._issuer, self._trouble = self._issuer, issuer, None
+        last, self._last = self._last, issuer.certificate
+        self._issuer, self._trouble = issuer, None
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-        if old is not None and old.certificate == issuer.certificate:
+        if last == issuer.certificate:
             return
         until = f"{issuer.not_after:%Y-%m-%dT%H:%M:%SZ}"
         _log.info("issuer in force", serial=issuer.serial, valid_until=until)
-        if old is not None:
+        if last is not None:
             message = f"updated identity issuer; it is valid until {until}"
             self._record(Event(reason="IssuerUpdated", message=message))
 

@@ -131,6 +131,8 @@ class Certifier:
                         grpc.StatusCode.FAILED_PRECONDITION,
                         f"the token of service account {'/'.join(account)} is not for {identity}",
                     )
+                if self._authority.usable is None:
+                    _log.warning("no usable issuer; the call is held", identity=identity)
                 issuer = await self._authority.wait_usable()
         except TimeoutError as error:
             raise _Refusal(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 
 import pytest
@@ -89,3 +90,24 @@ def test_expired_issuer_is_not_used(events, mint):
     clock[0] += dt.timedelta(minutes=5)
     assert authority.usable is None
     assert authority.ttl_s == 0.0
+
+
+def test_expiry_is_told_and_recovered_from(events, mint):
+    async def scenario():
+        told = asyncio.Event()
+        authority = Authority(lambda event: (events.append(event), told.set()))
+        soon = dt.datetime.now(tz=dt.UTC) + dt.timedelta(seconds=1)
+        authority.bundle_changed(mint.bundle())
+        authority.secret_changed(mint.secret(*mint.issuer(not_after=soon)))
+        watching = asyncio.ensure_future(authority.run())
+        await told.wait()
+        assert authority.usable is None
+        waiting = asyncio.ensure_future(authority.wait_usable())
+        await asyncio.sleep(0)
+        key, certificate = mint.issuer()
+        authority.secret_changed(mint.secret(key, certificate))
+        assert (await waiting).certificate == certificate
+        watching.cancel()
+
+    asyncio.run(scenario())
+    assert reasons(events) == ["IssuerValidationFailed", "IssuerUpdated"]
