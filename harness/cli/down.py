@@ -13,4 +13,5 @@ __all__ = ["command"]
 @click.option("--name", default="meshmark", show_default=True, help="Name of the cluster.")
 def command(name: str) -> None:
     """Stop a cluster; nothing of it stays."""
-    embedded.down(name)
+    if not embedded.down(name):
+        click.echo(f"no cluster {name} was up", err=True)

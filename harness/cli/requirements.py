@@ -108,7 +108,8 @@ def examine(machine: Machine) -> list[Finding]:
         _rust(machine),
         _program(machine, "git", "git", "git", needed=False),
         _program(machine, "nft", "nftables", "nftables"),
-        _program(machine, "iptables", "iptables", "iptables", needed=False),
+        _program(machine, "iptables", "iptables", "iptables"),
+        _program(machine, "ip", "iproute2", "iproute2", version="-V"),
     ]
     return findings + _kernel(machine)
 
@@ -126,10 +127,16 @@ def _root(machine: Machine) -> Finding:
 
 
 def _program(
-    machine: Machine, program: str, name: str, package: str, *, needed: bool = True
+    machine: Machine,
+    program: str,
+    name: str,
+    package: str,
+    *,
+    needed: bool = True,
+    version: str = "--version",
 ) -> Finding:
     met = machine.finds(program)
-    detail = _first_line(machine.run([program, "--version"])[1]) if met else "not found"
+    detail = _first_line(machine.run([program, version])[1]) if met else "not found"
     return Finding(
         name=name,
         met=met,
