@@ -148,15 +148,20 @@ def _init(values: Values) -> dict[str, Any]:
 
 
 def _init_security(values: Values, *, privileged: bool) -> dict[str, Any]:
-    """Setting a kernel parameter needs root and a writable /proc; rules need two capabilities."""
+    """
+    Setting a kernel parameter needs root and a writable /proc; rules need two capabilities.
+
+    Those are root's alone: a program that another user executes loses what its container was given,
+    unless the file itself carries it, which not every image format keeps.
+    """
     user = 0 if privileged else values.proxy_init.run_as_user
     return {
         "allowPrivilegeEscalation": privileged,
-        "capabilities": {"add": ["NET_ADMIN", "NET_RAW"]},
+        "capabilities": {"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]},
         "privileged": privileged,
         "readOnlyRootFilesystem": True,
         "runAsGroup": user,
-        "runAsNonRoot": not privileged,
+        "runAsNonRoot": user != 0,
         "runAsUser": user,
         "seccompProfile": {"type": "RuntimeDefault"},
     }

@@ -241,7 +241,8 @@ impl ControlAddr {
     /// Whether this is the same host, so that plain text stays on it.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        self.host.trim_end_matches('.') == "localhost"
+            || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 }
 

@@ -127,7 +127,8 @@ def test_sidecar_may_do_nothing_but_proxy() -> None:
         "runAsUser": 2102,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-    assert init["securityContext"]["capabilities"] == {"add": ["NET_ADMIN", "NET_RAW"]}
+    rules_only = {"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]}
+    assert init["securityContext"]["capabilities"] == rules_only
     assert init["securityContext"]["privileged"] is False
 
 

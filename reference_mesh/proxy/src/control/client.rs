@@ -24,7 +24,7 @@ use crate::telemetry::{Balancer, BalancerLabels, ControlClient, Telemetry, Updat
 use crate::tls::Credentials;
 
 /// Pauses between attempts to connect.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 /// What Linkerd reports as the time after which calls without a connection fail.
 const FAILFAST: Duration = Duration::from_secs(10);
 
