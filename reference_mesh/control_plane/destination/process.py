@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reference_mesh.control_plane import admin, component, logfmt, serving, validator
+from reference_mesh.control_plane import admin, component, logfmt, serving
 from reference_mesh.control_plane.destination.service import Destination
 from reference_mesh.control_plane.fanout import Views
 from reference_mesh.control_plane.following import Follower
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["metrics", "run"]
 
 _TLS = Path("/var/run/linkerd/tls")
-
-_TLS = Path("/var/run/linkerd/tls")
 _log = logfmt.Log("destination")
 
 
@@ -39,8 +36,6 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--policy-addr", default=f"0.0.0.0:{names.POLICY_PORT}")
     parser.add_argument("--validator-addr", default=f"0.0.0.0:{names.WEBHOOK_PORT}")
     parser.add_argument("--tls-dir", type=Path, default=_TLS, help="the validator's certificate")
-    parser.add_argument("--webhook-addr", default=f"0.0.0.0:{names.WEBHOOK_PORT}")
-    parser.add_argument("--tls-dir", type=Path, default=_TLS, help="the webhook's certificate")
     flags = parser.parse_args(arguments)
     return component.run("destination", flags, _serve)
 
@@ -62,7 +57,6 @@ async def _serve(flags: argparse.Namespace, chosen: Settings) -> None:
         admin.serving(page, **component.endpoint(flags.admin_addr)),
         serving.serving([destination.handler()], address=flags.addr) as port,
         serving.serving(policy.handlers(), address=flags.policy_addr) as policy_port,
-        validator.serving(**component.endpoint(flags.webhook_addr), tls_dir=flags.tls_dir),
     ):
         _log.info("serving", port=port, policy_port=policy_port)
         async with _validating(flags):
