@@ -94,7 +94,7 @@ class Reflector:
                 failures = 0
                 await self._watch(version)
             except (httpx2.HTTPError, TimeoutError, ValueError) as error:
-                if not self._is_expired(error):
+                if _code(error) != httpx2.codes.GONE:
                     failures += 1
                     self._explain(error, failures)
             await asyncio.sleep(backoff_s(failures))
@@ -122,13 +122,8 @@ class Reflector:
                 elif change in {"ADDED", "MODIFIED"}:
                     self._sink.put(item)
 
-    def _is_expired(self, error: Exception) -> bool:
-        status = getattr(error, "status", None)
-        return getattr(status, "code", None) == httpx2.codes.GONE
-
     def _explain(self, error: Exception, failures: int) -> None:
-        response = getattr(error, "response", None)
-        if response is not None and response.status_code == httpx2.codes.NOT_FOUND:
+        if _code(error) == httpx2.codes.NOT_FOUND:
             if not self.synced.is_set():
                 _log.warning("kind is not installed", kind=self._kind.plural)
             self._sink.replace([])
@@ -140,3 +135,12 @@ class Reflector:
                 failures=failures,
                 error=reason(error),
             )
+
+
+def _code(error: Exception) -> int | None:
+    """HTTP status of an answer, or the one that an ERROR event of a watch carries."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        code: int = response.status_code
+        return code
+    return getattr(getattr(error, "status", None), "code", None)

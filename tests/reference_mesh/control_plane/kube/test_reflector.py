@@ -37,8 +37,8 @@ class Script:
     An API server of one kind.
 
     Each list takes the next entry of `lists`: objects and a version, or a status code. Each watch
-    takes the next of `watches`: events, after which the stream stays open unless it ends in an
-    exception, which breaks it.
+    takes the next of `watches`: a status code, or events. An exception among them breaks the
+    stream, and so does the end of the script: the last watch stays open and says nothing.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,10 @@ class Script:
         if not self.watches:
             self.done.set()
             await asyncio.Event().wait()
-        return httpx2.Response(200, content=self._events(self.watches.popleft()))
+        events = self.watches.popleft()
+        if isinstance(events, int):
+            return httpx2.Response(events, json={"kind": "Status", "code": events})
+        return httpx2.Response(200, content=self._events(events))
 
     def _list(self):
         answer = self.lists.popleft()
@@ -121,12 +124,16 @@ def test_list_then_watch():
     assert script.versions == ["7", "10"]
 
 
-def test_expired_version_lists_again():
-    gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+GONE = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+
+
+@pytest.mark.parametrize("expired", [410, [("ERROR", GONE)]])
+def test_expired_version_lists_again(caplog, expired):
     _, seen, _ = follow(
         [([pod("a", 5)], 5), ([pod("b", 9)], 9)],
-        [[("ERROR", gone)]],
+        [expired],
     )
+    assert caplog.text == ""
     assert seen.names == {"b"}
     assert seen.replaced == 2
 
