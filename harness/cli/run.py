@@ -6,16 +6,20 @@ import os
 import re
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pytest
 
 from harness import mesh as meshes
-from harness.cli import mutants
+from harness.cli import checks, mutants
 from harness.errors import UsageError
 from harness.plugin.options import Options, catalogue_of, suites_folder
 from harness.record.catalogue import Catalogue, Lane, near
 from harness.record.model import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 __all__ = ["check_selection", "command", "pytest_arguments", "run_suite"]
 
@@ -90,7 +94,8 @@ def command(
         selection=selection,
     )
     _check_names(options)
-    check_selection(selection, catalogue_of(options))
+    with_test = checks.implemented(suites_folder() / options.suite)
+    check_selection(selection, catalogue_of(options), with_test)
     return (
         mutants.run(options, every_check=every_check) if suite == "mutants" else run_suite(options)
     )
@@ -135,16 +140,19 @@ def pytest_arguments(options: Options) -> list[str]:
     return [*arguments, str(suites / options.suite)]
 
 
-def check_selection(selection: str, catalogue: Catalogue) -> None:
+def check_selection(selection: str, catalogue: Catalogue, with_test: Container[str]) -> None:
     """
-    Refuse a `-k` expression that names a check which does not exist.
+    Refuse, before anything is built, a `-k` expression that cannot select what it names.
 
     Raises:
-        UsageError: it does; the message names the nearest ids.
+        UsageError: it names a check that does not exist, or only checks that have no test.
 
     """
-    for check_id in _CHECK_ID.findall(selection):
-        _ = catalogue[check_id.upper()]
+    named = [catalogue[check_id.upper()].id for check_id in _CHECK_ID.findall(selection)]
+    if named and not any(check_id in with_test for check_id in named):
+        raise UsageError(
+            f"no test for {', '.join(named)} yet; `meshmark checks` shows which checks have one"
+        )
 
 
 def _check_names(options: Options) -> None:

@@ -71,9 +71,12 @@ def test_bad_input_is_named_and_ends_with_64(
 
 def test_a_selection_may_name_any_check_of_the_catalogue_in_any_case() -> None:
     catalogue = catalogue_of(Options())
-    check_selection("tls-01 or RT-01 and not slow", catalogue)
+    check_selection("tls-01 or RT-01 and not slow", catalogue, {"RT-01"})
+    check_selection("anything", catalogue, set())
     with pytest.raises(UsageError, match="RT-99"):
-        check_selection("RT-01 or RT-99", catalogue)
+        check_selection("RT-01 or RT-99", catalogue, {"RT-01"})
+    with pytest.raises(UsageError, match="no test for SP-06 yet"):
+        check_selection("SP-06", catalogue, {"RT-01"})
 
 
 def test_each_lane_gets_a_process_and_one_lane_needs_none() -> None:
