@@ -1,0 +1,40 @@
+"""Names of clusters and addresses of pods."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.cluster.embedded import state
+from harness.cluster.embedded.addresses import Addresses
+from harness.errors import ClusterError, UsageError
+
+
+@pytest.mark.parametrize("name", ["", "Upper", "a/b", "-a", "a" * 41])
+def test_what_cannot_name_a_cluster_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot name a cluster"):
+        state.read(name)
+
+
+def test_a_record_of_another_process_is_not_believed(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    found = state.read("old", create=True)
+    (found.folder / "state.json").write_text('{"pid": 1, "started": 123456789}')
+
+    assert state.read("old").pid == 0
+
+
+def test_addresses_are_not_reused_at_once() -> None:
+    addresses = Addresses("10.0.0.0/29", reserved=2)
+    first = addresses.take()
+    addresses.give_back(first)
+
+    assert addresses.take() != first
+
+
+def test_running_out_of_addresses_is_said() -> None:
+    addresses = Addresses("10.0.0.0/30", reserved=2)
+    addresses.take()
+
+    with pytest.raises(ClusterError, match="addresses are in use"):
+        addresses.take()
