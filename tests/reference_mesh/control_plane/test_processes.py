@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -99,8 +100,9 @@ def start(api, tmp_path):
     environment.pop("KUBERNETES_SERVICE_HOST", None)
 
     @contextlib.contextmanager
-    def started(component, **ports):
-        flags = [f"--{name.replace('_', '-')}=127.0.0.1:{port}" for name, port in ports.items()]
+    def started(component, *more, **ports):
+        flags = list(more)
+        flags += [f"--{name.replace('_', '-')}=127.0.0.1:{port}" for name, port in ports.items()]
         command = [sys.executable, "-m", "reference_mesh.control_plane", component]
         with subprocess.Popen(
             [*command, f"--config={tmp_path / 'values'}", *flags],
@@ -195,9 +197,13 @@ def metrics(admin) -> str:
         return ""
 
 
-def test_destination(api, start):
+def test_destination(api, start, tmp_path):
     """Watches follow the cluster, with none of the mesh's own kinds installed."""
     ports = {"addr": free_port(), "policy_addr": free_port(), "admin_addr": free_port()}
+    pair = certificates.make_webhook(["localhost"])
+    (tmp_path / "tls.crt").write_text(pair.certificate_pem)
+    (tmp_path / "tls.key").write_text(pair.key_pem)
+    validator = free_port()
     create(
         api,
         "/api/v1/namespaces/shop/services",
@@ -206,7 +212,7 @@ def test_destination(api, start):
         spec={"clusterIP": "10.96.0.7", "ports": [{"port": 80}]},
     )
     with (
-        start("destination", validator_addr=free_port(), **ports),
+        start("destination", f"--tls-dir={tmp_path}", validator_addr=validator, **ports),
         grpc.insecure_channel(f"127.0.0.1:{ports['addr']}") as channel,
         grpc.insecure_channel(f"127.0.0.1:{ports['policy_addr']}") as policy_channel,
     ):
@@ -234,6 +240,19 @@ def test_destination(api, start):
             timeout=10,
         )
         assert next(watch).metadata.resource.name == "web"
+        trusted = ssl.create_default_context(cadata=pair.certificate_pem)
+        until(lambda: handshake(validator, trusted), what="validator serves", timeout_s=10)
+
+
+def handshake(port, context) -> bool:
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+            context.wrap_socket(plain, server_hostname="localhost"),
+        ):
+            return True
+    except ConnectionRefusedError:
+        return False
 
 
 @pytest.mark.parametrize(
