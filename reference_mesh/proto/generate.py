@@ -32,7 +32,7 @@ def generate() -> dict[str, str]:
         RuntimeError: the compiler refused a file; it has printed which line.
 
     """
-    from grpc_tools import protoc  # noqa: PLC0415 - a development tool
+    from grpc_tools import protoc  # type: ignore[import-untyped] # noqa: PLC0415 - a development tool
 
     sources = sorted(SOURCES.glob("*.proto"))
     well_known = Path(protoc.__file__).parent / "_proto"
