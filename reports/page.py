@@ -55,8 +55,8 @@ def run_page(run: Run, matrix: KillMatrix | None, histograms: Mapping[str, Laten
         **shared(),
         run=run,
         title=f"{run.mesh.name} {run.mesh.version} {run.suite}",
-        state=_state(run),
-        headline=view.headline(run),
+        state=_state(run, matrix),
+        headline=view.headline(run, matrix),
         subline=view.subline(run),
         counts=view.counts(run),
         duration=view.duration_text(run),
@@ -109,7 +109,10 @@ def fingerprint_sections(run: Run) -> dict[str, dict[str, str]]:
     return sections
 
 
-def _state(run: Run) -> str:
+def _state(run: Run, matrix: KillMatrix | None) -> str:
+    if matrix is not None:
+        alive = any(not mutant.killed_by for mutant in matrix.mutants)
+        return "fail" if alive or matrix.core_without_kill else "pass"
     return {0: "pass", 1: "fail", 2: "inconclusive"}.get(int(exit_code(run)), "error")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.record.model import CheckRecord, Figure, Level, Run, Verdict
+from harness.record.model import CheckRecord, Figure, KillMatrix, Level, Run, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -77,6 +77,7 @@ AREAS = {
     "CP": "Control plane",
     "NF": "Network faults",
     "OB": "Observability",
+    "PF": "Performance",
 }
 """What the letters of a check's id stand for."""
 
@@ -121,12 +122,16 @@ def counts(run: Run) -> list[tuple[Verdict, int]]:
     return [(verdict, found[verdict]) for verdict in Verdict if found[verdict]]
 
 
-def headline(run: Run) -> str:
-    """The run in one sentence."""
+def headline(run: Run, matrix: KillMatrix | None = None) -> str:
+    """The run in one sentence; of a mutants run, what became of the planted defects."""
     begun = "" if run.complete else "The run ended early. "
+    if matrix is not None:
+        return begun + _matrix_sentence(matrix)
     core = [check for check in run.checks if check.level is Level.CORE and check.verdict in _ASKED]
     judged = [figure for figure in run.figures if figure.target is not None]
-    if run.suite == "perf" and judged:
+    asked_well = all(check.verdict is Verdict.PASS for check in core)
+    missed = any(figure.met is False for figure in judged)
+    if run.suite == "perf" and judged and (asked_well or missed):
         return begun + _figures_sentence(judged)
     for verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE):
         ids = [check.id for check in core if check.verdict is verdict]
@@ -148,6 +153,19 @@ def subline(run: Run) -> str:
     """What the sentence leaves out: the rest of the catalogue."""
     told = ", ".join(f"{number_of} {WORDS[verdict]}" for verdict, number_of in counts(run))
     return f"Of {len(run.checks)} checks in the catalogue: {told}." if told else ""
+
+
+def _matrix_sentence(matrix: KillMatrix) -> str:
+    alive = [mutant.id for mutant in matrix.mutants if not mutant.killed_by]
+    total = len(matrix.mutants)
+    if alive:
+        caught = f"{total - len(alive)} of {total} planted defects were caught"
+        told = f"{caught}, not {_enumerated(alive)}."
+    else:
+        told = f"All {total} planted defects were caught."
+    if matrix.core_without_kill:
+        told += f" Core checks that caught none: {_enumerated(matrix.core_without_kill)}."
+    return told
 
 
 def _figures_sentence(judged: list[Figure]) -> str:

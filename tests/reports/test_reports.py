@@ -137,6 +137,18 @@ def test_the_first_screen_is_one_sentence(run: Run, told: str) -> None:
     assert view.headline(run) == told
 
 
+def test_a_mutants_run_says_what_became_of_the_defects() -> None:
+    caught = Mutant(id="m1", defect="d", killed_by=["RT-01"])
+    alive = Mutant(id="m2", defect="d")
+    run = a_run(record("RT-01"), suite="mutants")
+    matrix = KillMatrix(mutants=[caught], checks={"RT-01": ["m1"]}, core_without_kill=[])
+    assert view.headline(run, matrix) == "All 1 planted defects were caught."
+    matrix = KillMatrix(mutants=[caught, alive], checks={}, core_without_kill=["RT-01"])
+    assert view.headline(run, matrix) == (
+        "1 of 2 planted defects were caught, not m2. Core checks that caught none: RT-01."
+    )
+
+
 def full_run() -> tuple[Run, KillMatrix, dict[str, Latencies]]:
     latencies = Latencies()
     latencies.record_all(range(100_000, 2_000_000, 100))
