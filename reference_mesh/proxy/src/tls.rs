@@ -10,6 +10,10 @@ mod credentials;
 mod names;
 mod provider;
 mod state;
+#[cfg(test)]
+pub(crate) mod test_pki;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use self::client_hello::{ClientHello, MAX_CLIENT_HELLO_BYTES, peek};

@@ -245,3 +245,6 @@ fn apply(
         EndpointsState::Known(Arc::new(known.clone()))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -257,3 +257,199 @@ impl Route {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Authentication, ServerPolicy};
+    use crate::identity::Id;
+    use crate::policy::inbound::{Client, ClientTls, Protocol, authorize};
+    use crate::policy::matching::Request;
+    use http::{HeaderMap, Method, Uri};
+    use linkerd2_proxy_api::http_route::{HttpRouteMatch, PathMatch, path_match};
+    use linkerd2_proxy_api::meta::{Metadata, metadata};
+    use linkerd2_proxy_api::{inbound as pb, net};
+
+    fn net(text: &str) -> net::IpNetwork {
+        text.parse::<ipnet::IpNet>().expect("valid").into()
+    }
+
+    fn meta(name: &str) -> Option<Metadata> {
+        Some(Metadata {
+            kind: Some(metadata::Kind::Default(name.to_owned())),
+        })
+    }
+
+    fn authz(name: &str, within: &str, except: &[&str], permit: pb::authn::Permit) -> pb::Authz {
+        let except = except.iter().map(|text| net(text)).collect();
+        pb::Authz {
+            networks: vec![pb::Network {
+                net: Some(net(within)),
+                except,
+            }],
+            authentication: Some(pb::Authn {
+                permit: Some(permit),
+            }),
+            metadata: meta(name),
+            ..Default::default()
+        }
+    }
+
+    fn unauthenticated() -> pb::authn::Permit {
+        pb::authn::Permit::Unauthenticated(Default::default())
+    }
+
+    fn identities(names: &[&str], suffixes: &[&[&str]]) -> pb::authn::Permit {
+        use pb::authn::permit_mesh_tls::{Clients, PermitClientIdentities};
+        let owned = |text: &&str| (*text).to_owned();
+        let identities = names.iter().map(|name| pb::Identity { name: owned(name) });
+        let suffixes = suffixes.iter().map(|parts| pb::IdentitySuffix {
+            parts: parts.iter().map(owned).collect(),
+        });
+        let clients = PermitClientIdentities {
+            identities: identities.collect(),
+            suffixes: suffixes.collect(),
+        };
+        let clients = Some(Clients::Identities(clients));
+        pb::authn::Permit::MeshTls(pb::authn::PermitMeshTls { clients })
+    }
+
+    fn server(authorizations: Vec<pb::Authz>, routes: Vec<pb::HttpRoute>) -> ServerPolicy {
+        let detect = pb::proxy_protocol::Detect {
+            timeout: Some(prost_types::Duration {
+                seconds: 10,
+                nanos: 0,
+            }),
+            http_routes: routes,
+            http_local_rate_limit: None,
+        };
+        let kind = Some(pb::proxy_protocol::Kind::Detect(detect));
+        let server = pb::Server {
+            protocol: Some(pb::ProxyProtocol { kind }),
+            authorizations,
+            ..Default::default()
+        };
+        ServerPolicy::try_from(server).expect("valid")
+    }
+
+    /// The name of the authorization that lets the client in.
+    fn allowed_by(policy: &ServerPolicy, ip: &str, tls: ClientTls<'_>) -> Option<String> {
+        let client = Client {
+            ip: ip.parse().expect("valid"),
+            tls,
+        };
+        authorize(&policy.authorizations, &client).map(|authz| authz.meta.name().to_owned())
+    }
+
+    #[test]
+    fn networks_have_exceptions_and_loopback_has_none() {
+        let list = vec![authz(
+            "net",
+            "10.0.0.0/8",
+            &["10.9.0.0/16"],
+            unauthenticated(),
+        )];
+        let policy = server(list, Vec::new());
+        let allowed = |ip| allowed_by(&policy, ip, ClientTls::None);
+        assert_eq!(allowed("10.1.2.3").as_deref(), Some("net"));
+        assert_eq!(allowed("::ffff:10.1.2.3").as_deref(), Some("net"));
+        assert_eq!(allowed("10.9.2.3"), None);
+        assert_eq!(allowed("192.168.0.1"), None);
+        assert_eq!(allowed("127.0.0.1").as_deref(), Some("localhost"));
+        assert_eq!(allowed("::1").as_deref(), Some("localhost"));
+    }
+
+    #[test]
+    fn identities_match_whole_and_suffixes_by_label() {
+        let permit = identities(&["a.x.cluster.local"], &[&["prod", "cluster", "local"]]);
+        let policy = server(vec![authz("ids", "0.0.0.0/0", &[], permit)], Vec::new());
+        let allowed = |name: &str| {
+            let id = Id::parse(name).expect("valid");
+            allowed_by(&policy, "10.0.0.1", ClientTls::Established(Some(&id))).is_some()
+        };
+        assert!(allowed("a.x.cluster.local"));
+        assert!(allowed("b.c.prod.cluster.local"));
+        assert!(!allowed("b.x.cluster.local"));
+        assert!(!allowed("x.a.x.cluster.local"));
+        assert!(!allowed("notprod.cluster.local"));
+        assert!(!allowed("prod.cluster.local"));
+        assert_eq!(
+            allowed_by(&policy, "10.0.0.1", ClientTls::Established(None)),
+            None
+        );
+        assert_eq!(allowed_by(&policy, "10.0.0.1", ClientTls::None), None);
+    }
+
+    #[test]
+    fn an_empty_suffix_is_any_identity_but_needs_one() {
+        let permit = identities(&[], &[&[]]);
+        let policy = server(vec![authz("any", "0.0.0.0/0", &[], permit)], Vec::new());
+        assert_eq!(
+            policy.authorizations[0].authentication,
+            Authentication::any_identity()
+        );
+        let id = Id::parse("a.b").expect("valid");
+        let with = allowed_by(&policy, "10.0.0.1", ClientTls::Established(Some(&id)));
+        assert_eq!(with.as_deref(), Some("any"));
+        assert_eq!(
+            allowed_by(&policy, "10.0.0.1", ClientTls::Established(None)),
+            None
+        );
+    }
+
+    #[test]
+    fn probes_have_a_route_of_their_own() {
+        let route = |name: &str, path: path_match::Kind, authorizations| pb::HttpRoute {
+            metadata: meta(name),
+            hosts: Vec::new(),
+            authorizations,
+            rules: vec![pb::http_route::Rule {
+                matches: vec![HttpRouteMatch {
+                    path: Some(PathMatch { kind: Some(path) }),
+                    ..Default::default()
+                }],
+                filters: Vec::new(),
+            }],
+        };
+        let probe = vec![authz("probe", "10.0.0.1/32", &[], unauthenticated())];
+        let policy = server(
+            Vec::new(),
+            vec![
+                route(
+                    "default",
+                    path_match::Kind::Prefix("/".to_owned()),
+                    Vec::new(),
+                ),
+                route("probe", path_match::Kind::Exact("/live".to_owned()), probe),
+            ],
+        );
+        let Protocol::Detect { http, .. } = &policy.protocol else {
+            panic!("{policy:?}")
+        };
+        let allowed = |path: &str| {
+            let request = Request {
+                host: None,
+                uri: &path.parse::<Uri>().expect("valid"),
+                method: &Method::GET,
+                headers: &HeaderMap::new(),
+            };
+            let (route, _) = http.find(&request).expect("the default takes all");
+            let ip = "10.0.0.1".parse().expect("valid");
+            authorize(
+                &route.authorizations,
+                &Client {
+                    ip,
+                    tls: ClientTls::None,
+                },
+            )
+            .is_some()
+        };
+        assert!(allowed("/live"));
+        assert!(!allowed("/live/x") && !allowed("/"));
+    }
+
+    #[test]
+    fn broken_messages_say_what_is_broken() {
+        let error = ServerPolicy::try_from(pb::Server::default()).expect_err("refused");
+        assert_eq!(error.to_string(), "missing protocol");
+    }
+}

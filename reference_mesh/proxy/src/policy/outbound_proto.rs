@@ -462,3 +462,230 @@ fn accrual(value: Option<pb::FailureAccrual>) -> Result<FailureAccrual, Invalid>
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Policy;
+    use crate::policy::outbound::{Dispatcher, Distribution, Protocol, RetryOn};
+    use linkerd2_proxy_api::meta::{Metadata, metadata};
+    use linkerd2_proxy_api::outbound as pb;
+    use std::time::Duration;
+
+    fn meta(name: &str) -> Option<Metadata> {
+        Some(Metadata {
+            kind: Some(metadata::Kind::Default(name.to_owned())),
+        })
+    }
+
+    fn secs(seconds: i64) -> Option<prost_types::Duration> {
+        Some(prost_types::Duration { seconds, nanos: 0 })
+    }
+
+    fn backend() -> pb::Backend {
+        use pb::Queue;
+        use pb::backend::{BalanceP2c, EndpointDiscovery, Kind, balance_p2c};
+        let ewma = balance_p2c::PeakEwma {
+            default_rtt: secs(1),
+            decay: secs(10),
+        };
+        let discovery = pb::backend::endpoint_discovery::Kind::Dst(
+            pb::backend::endpoint_discovery::DestinationGet {
+                path: "web.ns:80".to_owned(),
+            },
+        );
+        let balance = BalanceP2c {
+            discovery: Some(EndpointDiscovery {
+                kind: Some(discovery),
+            }),
+            load: Some(balance_p2c::Load::PeakEwma(ewma)),
+        };
+        pb::Backend {
+            metadata: meta("backend"),
+            queue: Some(Queue {
+                capacity: 100,
+                failfast_timeout: secs(3),
+            }),
+            kind: Some(Kind::Balancer(balance)),
+        }
+    }
+
+    fn http_route(backend: pb::Backend) -> pb::HttpRoute {
+        use pb::http_route::{Distribution, RouteBackend, Rule, distribution};
+        let backends = vec![RouteBackend {
+            backend: Some(backend),
+            ..Default::default()
+        }];
+        let first = distribution::Kind::FirstAvailable(distribution::FirstAvailable { backends });
+        let rule = Rule {
+            backends: Some(Distribution { kind: Some(first) }),
+            ..Default::default()
+        };
+        pb::HttpRoute {
+            metadata: meta("route"),
+            hosts: Vec::new(),
+            rules: vec![rule],
+        }
+    }
+
+    fn opaque_route(backend: pb::Backend) -> pb::OpaqueRoute {
+        use pb::opaque_route::{Distribution, RouteBackend, Rule, distribution};
+        let backends = vec![RouteBackend {
+            backend: Some(backend),
+            filters: Vec::new(),
+        }];
+        let first = distribution::Kind::FirstAvailable(distribution::FirstAvailable { backends });
+        let backends = Some(Distribution { kind: Some(first) });
+        let rules = vec![Rule {
+            backends,
+            filters: Vec::new(),
+        }];
+        pb::OpaqueRoute {
+            metadata: meta("route"),
+            rules,
+        }
+    }
+
+    fn detect() -> pb::proxy_protocol::Detect {
+        use pb::proxy_protocol::{Detect, Http1, Http2, Opaque};
+        Detect {
+            timeout: secs(10),
+            opaque: Some(Opaque {
+                routes: vec![opaque_route(backend())],
+            }),
+            http1: Some(Http1 {
+                routes: vec![http_route(backend())],
+                failure_accrual: None,
+            }),
+            http2: Some(Http2 {
+                routes: vec![http_route(backend())],
+                failure_accrual: None,
+            }),
+        }
+    }
+
+    fn policy(detect: pb::proxy_protocol::Detect) -> pb::OutboundPolicy {
+        let kind = Some(pb::proxy_protocol::Kind::Detect(detect));
+        pb::OutboundPolicy {
+            protocol: Some(pb::ProxyProtocol { kind }),
+            metadata: meta("parent"),
+        }
+    }
+
+    /// The error when the one HTTP/1 route has been changed so.
+    fn refusal(change: impl FnOnce(&mut pb::HttpRoute)) -> String {
+        let mut detect = detect();
+        let http1 = detect.http1.as_mut().expect("set");
+        change(&mut http1.routes[0]);
+        Policy::try_from(policy(detect))
+            .expect_err("refused")
+            .to_string()
+    }
+
+    /// The error when that route's one backend has been changed so.
+    fn backend_refusal(change: impl FnOnce(&mut pb::Backend)) -> String {
+        let mut backend = backend();
+        change(&mut backend);
+        refusal(|route| *route = http_route(backend))
+    }
+
+    #[test]
+    fn a_whole_policy_is_read() {
+        let policy = Policy::try_from(policy(detect())).expect("valid");
+        let Protocol::Detect { timeout, http1, .. } = policy.protocol else {
+            panic!("{policy:?}");
+        };
+        assert_eq!(timeout, Duration::from_secs(10));
+        let Distribution::FirstAvailable(backends) = &http1.routes[0].rules[0].policy.backends
+        else {
+            panic!("{http1:?}");
+        };
+        let Dispatcher::Balance(balance) = &backends[0].backend.dispatcher else {
+            panic!("{backends:?}");
+        };
+        assert_eq!(&*balance.path, "web.ns:80");
+    }
+
+    #[test]
+    fn what_linkerd_refuses_is_refused() {
+        let missing = |change: fn(&mut pb::proxy_protocol::Detect)| {
+            let mut detect = detect();
+            change(&mut detect);
+            Policy::try_from(policy(detect))
+                .expect_err("refused")
+                .to_string()
+        };
+        assert_eq!(
+            missing(|detect| detect.opaque = None),
+            "missing opaque configuration"
+        );
+        assert_eq!(
+            missing(|detect| detect.http2 = None),
+            "missing HTTP/2 configuration"
+        );
+        assert_eq!(
+            missing(|detect| detect.timeout = None),
+            "missing protocol detection timeout"
+        );
+        assert_eq!(
+            backend_refusal(|backend| backend.queue = None),
+            "missing queue"
+        );
+        assert_eq!(
+            backend_refusal(|backend| backend.queue.as_mut().expect("set").failfast_timeout = None),
+            "missing queue fail-fast timeout"
+        );
+        assert_eq!(
+            backend_refusal(|backend| backend.metadata = None),
+            "missing metadata"
+        );
+        assert_eq!(refusal(|route| route.metadata = None), "missing metadata");
+        assert_eq!(
+            refusal(|route| route.rules[0].backends = None),
+            "missing backend distribution"
+        );
+        let unnamed = metadata::Kind::Resource(Default::default());
+        assert_eq!(
+            refusal(|route| route.metadata = Some(Metadata {
+                kind: Some(unnamed)
+            })),
+            "missing resource group"
+        );
+    }
+
+    #[test]
+    fn a_backend_without_a_kind_fails_its_requests_only() {
+        let mut detect = detect();
+        let backend = pb::Backend {
+            kind: None,
+            ..backend()
+        };
+        detect.http1.as_mut().expect("set").routes[0] = http_route(backend);
+        assert!(Policy::try_from(policy(detect)).is_ok());
+    }
+
+    #[test]
+    fn retries_are_bounded() {
+        use pb::http_route::Retry;
+        use pb::http_route::retry::{Conditions, conditions::StatusRange};
+        let retry = |conditions, max_retries| Retry {
+            conditions,
+            max_retries,
+            ..Retry::default()
+        };
+        let range = |start, end| {
+            Some(Conditions {
+                status_ranges: vec![StatusRange { start, end }],
+            })
+        };
+        let error = refusal(|route| route.rules[0].retry = Some(retry(None, 1)));
+        assert_eq!(error, "missing retry conditions");
+        let error = refusal(|route| route.rules[0].retry = Some(retry(range(500, 600), 1)));
+        assert_eq!(error, "invalid retry status 600");
+        let error = refusal(|route| route.rules[0].retry = Some(retry(range(500, 599), 70_000)));
+        assert_eq!(error, "too many retries: 70000");
+        let read = super::http_retry(retry(range(500, 599), 2)).expect("valid");
+        assert_eq!(read.on, RetryOn::Statuses(vec![500..=599]));
+        assert!(read.on.status(503) && !read.on.status(429));
+        assert_eq!(read.max_request_bytes, 64 * 1024);
+    }
+}

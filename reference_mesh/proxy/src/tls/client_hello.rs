@@ -141,3 +141,102 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ClientHello, MAX_CLIENT_HELLO_BYTES, peek};
+    use crate::identity::Id;
+    use crate::tls::ClientAlpn;
+    use crate::tls::test_pki::Authority;
+    use rustls::ClientConnection;
+    use rustls::pki_types::ServerName;
+
+    const NAME: &str = "web.ns.serviceaccount.identity.linkerd.cluster.local";
+
+    /// What a mesh client sends first: one record with a post-quantum key share, over 1 KiB.
+    fn hello() -> Vec<u8> {
+        let id = Id::parse(NAME).expect("valid");
+        let config = Authority::new()
+            .credentials(NAME)
+            .client_config(&id, ClientAlpn::None);
+        let sni = ServerName::try_from(NAME).expect("valid");
+        let mut client = ClientConnection::new(config, sni).expect("valid");
+        let mut bytes = Vec::new();
+        client.write_tls(&mut bytes).expect("in memory");
+        bytes
+    }
+
+    /// The same handshake message in records of at most `size` bytes.
+    fn fragment(hello: &[u8], size: usize) -> Vec<u8> {
+        let records = hello[5..].chunks(size).map(|chunk| {
+            let length = u16::try_from(chunk.len()).expect("short").to_be_bytes();
+            [&[22, 3, 1], &length[..], chunk].concat()
+        });
+        records.collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn every_prefix_is_incomplete_until_all_is_there() {
+        let whole = hello();
+        let sni = ClientHello::Sni(Some(NAME.to_owned()));
+        for bytes in [whole.clone(), fragment(&whole, 100), fragment(&whole, 3)] {
+            for end in 0..bytes.len() {
+                assert_eq!(peek(&bytes[..end]), ClientHello::Incomplete, "{end} bytes");
+            }
+            assert_eq!(peek(&bytes), sni);
+            assert_eq!(peek(&[&bytes[..], b"early data"].concat()), sni);
+        }
+    }
+
+    #[test]
+    fn other_protocols_are_told_at_once() {
+        for bytes in [
+            b"GET / HTTP/1.1\r\n\r\n".as_slice(),
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"SSH-2.0-x",
+            &[22, 2],
+            &[22, 3, 1, 0, 0],
+            &[22, 3, 1, 0x40, 1],
+            &[22, 3, 1, 0, 4, 2],
+        ] {
+            assert_eq!(peek(bytes), ClientHello::NotTls, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_hello_beyond_the_limit_is_not_waited_for() {
+        let mut bytes = vec![22, 3, 1, 0x30, 0, 1, 0, 0x30, 0];
+        assert_eq!(peek(&bytes), ClientHello::Incomplete);
+        bytes.resize(MAX_CLIENT_HELLO_BYTES, 0);
+        assert_eq!(peek(&bytes), ClientHello::NotTls);
+    }
+
+    #[test]
+    fn no_mutation_panics_or_finds_another_name() {
+        let whole = hello();
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..20_000 {
+            let mut bytes = whole.clone();
+            for _ in 0..random.usize(1..4) {
+                let at = random.usize(..bytes.len().min(300));
+                bytes[at] = random.u8(..);
+            }
+            bytes.truncate(random.usize(..=bytes.len()));
+            if let ClientHello::Sni(Some(name)) = peek(&bytes) {
+                assert!(name.len() <= bytes.len() && name.is_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn noise_never_panics() {
+        let mut random = fastrand::Rng::with_seed(11);
+        for _ in 0..20_000 {
+            let mut bytes: Vec<u8> = (0..random.usize(..400)).map(|_| random.u8(..)).collect();
+            if let [kind, major, _, high, ..] = &mut bytes[..] {
+                (*kind, *major, *high) = (22, 3, 0);
+            }
+            let _ = peek(&bytes);
+        }
+    }
+}

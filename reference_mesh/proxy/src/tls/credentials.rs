@@ -177,8 +177,28 @@ impl Credentials {
         chain: Vec<CertificateDer<'static>>,
         expiry: SystemTime,
     ) -> Result<(), Error> {
+        self.0.check_chain(&chain)?;
+        self.install(chain, expiry)
+    }
+
+    /// Puts a certificate in place that [`Self::renew`] may refuse.
+    #[cfg(test)]
+    pub(crate) fn install_unchecked(
+        &self,
+        chain: Vec<CertificateDer<'static>>,
+    ) -> Result<(), Error> {
+        self.install(
+            chain,
+            SystemTime::now() + std::time::Duration::from_secs(3600),
+        )
+    }
+
+    fn install(
+        &self,
+        chain: Vec<CertificateDer<'static>>,
+        expiry: SystemTime,
+    ) -> Result<(), Error> {
         let inner = &self.0;
-        inner.check_chain(&chain)?;
         let certificate = CertifiedKey::from_der(chain, inner.key.clone_key(), &inner.provider)
             .map_err(|error| match error {
                 rustls::Error::InconsistentKeys(_) => Error::OtherKey,

@@ -166,11 +166,10 @@ impl ClientCertVerifier for ClientVerifier {
 /// The verdict as it is; with a planted defect, without the error that the defect overlooks.
 fn forgive(verdict: Result<(), Error>) -> Result<(), Error> {
     match verdict {
-        Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
-            if mutants::active(Mutant::AcceptForeignRoot) =>
-        {
-            Ok(())
-        }
+        // An authority of another name is unknown; one of the same name has another key.
+        Err(Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) if mutants::active(Mutant::AcceptForeignRoot) => Ok(()),
         Err(Error::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
         )) if mutants::active(Mutant::AcceptExpired) => Ok(()),

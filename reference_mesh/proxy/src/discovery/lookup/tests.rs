@@ -1,0 +1,342 @@
+//! Look-ups against a control plane in the same process.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, stream};
+use linkerd2_proxy_api::destination::destination_server::{Destination, DestinationServer};
+use linkerd2_proxy_api::destination::{
+    AddrSet, DestinationProfile, GetDestination, TlsIdentity, Update, WeightedAddr,
+    WeightedAddrSet, tls_identity, update,
+};
+use linkerd2_proxy_api::net::TcpAddress;
+use linkerd2_proxy_api::outbound::outbound_policies_server::{
+    OutboundPolicies, OutboundPoliciesServer,
+};
+use linkerd2_proxy_api::outbound::{OutboundPolicy, TrafficSpec};
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
+
+use super::apply;
+use crate::config::{Config, ControlAddr, ControlStreams};
+use crate::control::{Client, Resolver};
+use crate::discovery::{Discovery, EndpointsState, Settings};
+use crate::policy::outbound::{Dispatcher, Distribution, Policy, Protocol, Queue};
+use crate::telemetry::Telemetry;
+use crate::tls::test_pki::Authority;
+
+const TARGET: &str = "10.1.0.1:80";
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// What one call is answered: messages, then an end; with no messages, a failure.
+type Script<T> = Vec<Result<T, Status>>;
+
+/// Answers each call of a kind with the next script; after the last, with silence.
+#[derive(Clone)]
+struct Fake {
+    policies: Arc<Mutex<Vec<Script<OutboundPolicy>>>>,
+    profiles: Arc<Mutex<Vec<Script<DestinationProfile>>>>,
+    endpoints: Arc<Mutex<Vec<Script<Update>>>>,
+}
+
+fn answer<T: Send + 'static>(
+    scripts: &Mutex<Vec<Script<T>>>,
+) -> Result<Response<Answers<T>>, Status> {
+    let mut scripts = scripts.lock();
+    if scripts.is_empty() {
+        return Ok(Response::new(Box::pin(stream::pending())));
+    }
+    match scripts.remove(0) {
+        mut script if script.len() == 1 && script[0].is_err() => {
+            Err(script.remove(0).err().expect("checked"))
+        }
+        script => Ok(Response::new(Box::pin(stream::iter(script)))),
+    }
+}
+
+#[tonic::async_trait]
+impl OutboundPolicies for Fake {
+    type WatchStream = Answers<OutboundPolicy>;
+
+    async fn get(&self, _: Request<TrafficSpec>) -> Result<Response<OutboundPolicy>, Status> {
+        Err(Status::unimplemented("not used by proxies"))
+    }
+
+    async fn watch(
+        &self,
+        _: Request<TrafficSpec>,
+    ) -> Result<Response<Answers<OutboundPolicy>>, Status> {
+        answer(&self.policies)
+    }
+}
+
+#[tonic::async_trait]
+impl Destination for Fake {
+    type GetStream = Answers<Update>;
+    type GetProfileStream = Answers<DestinationProfile>;
+
+    async fn get(&self, _: Request<GetDestination>) -> Result<Response<Answers<Update>>, Status> {
+        answer(&self.endpoints)
+    }
+
+    async fn get_profile(
+        &self,
+        _: Request<GetDestination>,
+    ) -> Result<Response<Answers<DestinationProfile>>, Status> {
+        answer(&self.profiles)
+    }
+}
+
+struct World {
+    discovery: Discovery,
+    _server: JoinSet<()>,
+}
+
+/// A control plane that answers so, and look-ups in it.
+async fn world(
+    policies: Vec<Script<OutboundPolicy>>,
+    profiles: Vec<Script<DestinationProfile>>,
+    endpoints: Vec<Script<Update>>,
+) -> World {
+    let shared = |list| Arc::new(Mutex::new(list));
+    let fake = Fake {
+        policies: shared(policies),
+        profiles: Arc::new(Mutex::new(profiles)),
+        endpoints: Arc::new(Mutex::new(endpoints)),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let port = listener.local_addr().expect("bound").port();
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        let served = Server::builder()
+            .add_service(OutboundPoliciesServer::new(fake.clone()))
+            .add_service(DestinationServer::new(fake))
+            .serve_with_incoming(TcpIncoming::from(listener));
+        served.await.expect("served");
+    });
+    let telemetry = Telemetry::new(Duration::from_secs(1));
+    let resolver = Arc::new(Resolver::new(telemetry.clone()));
+    let credentials = Authority::new().credentials("a.b");
+    let addr = ControlAddr {
+        host: "127.0.0.1".to_owned(),
+        port,
+        name: None,
+    };
+    let client = |component| {
+        Client::new(
+            component,
+            &addr,
+            credentials.clone(),
+            resolver.clone(),
+            &telemetry,
+        )
+        .expect("loopback")
+    };
+    let discovery = Discovery::new(
+        Handle::current(),
+        client("destination"),
+        client("policy"),
+        settings(),
+    );
+    World {
+        discovery,
+        _server: server,
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        context_token: String::new(),
+        workload: "workload".to_owned(),
+        networks: vec!["10.0.0.0/8".parse().expect("valid")],
+        outbound_idle: Duration::from_secs(5),
+        inbound_idle: Duration::from_secs(90),
+        streams: ControlStreams::default(),
+        detect_timeout: Duration::from_secs(10),
+        queue: Queue {
+            capacity: 1,
+            failfast_timeout: Duration::from_secs(1),
+        },
+        profile_timeout: Duration::from_secs(5),
+        inbound: inbound(),
+    }
+}
+
+fn inbound() -> crate::config::Inbound {
+    let required = [
+        ("LINKERD2_PROXY_IDENTITY_DIR", "/nowhere"),
+        ("LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS", "x"),
+        ("LINKERD2_PROXY_IDENTITY_TOKEN_FILE", "/nowhere"),
+        ("LINKERD2_PROXY_IDENTITY_LOCAL_NAME", "a.b"),
+        ("LINKERD2_PROXY_IDENTITY_SVC_ADDR", "127.0.0.1:1"),
+        ("LINKERD2_PROXY_DESTINATION_SVC_ADDR", "127.0.0.1:1"),
+        ("LINKERD2_PROXY_POLICY_SVC_ADDR", "127.0.0.1:1"),
+        ("LINKERD2_PROXY_POLICY_WORKLOAD", "x"),
+    ];
+    let required: std::collections::BTreeMap<String, String> = required
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    Config::from_env(&required).expect("complete").inbound
+}
+
+fn target() -> SocketAddr {
+    TARGET.parse().expect("valid")
+}
+
+fn weighted(addr: &str, id: Option<&str>) -> WeightedAddr {
+    let addr: SocketAddr = addr.parse().expect("valid");
+    let strategy = |name: &str| {
+        let name = name.to_owned();
+        tls_identity::Strategy::DnsLikeIdentity(tls_identity::DnsLikeIdentity { name })
+    };
+    WeightedAddr {
+        addr: Some(addr.into()),
+        tls_identity: id.map(|name| TlsIdentity {
+            strategy: Some(strategy(name)),
+            server_name: None,
+        }),
+        ..Default::default()
+    }
+}
+
+fn add(addrs: &[&str]) -> Update {
+    let addrs = addrs.iter().map(|addr| weighted(addr, None)).collect();
+    let set = WeightedAddrSet {
+        addrs,
+        metric_labels: Default::default(),
+    };
+    Update {
+        update: Some(update::Update::Add(set)),
+    }
+}
+
+fn remove(addrs: &[&str]) -> Update {
+    let addrs = addrs
+        .iter()
+        .map(|addr| TcpAddress::from(addr.parse::<SocketAddr>().expect("valid")));
+    Update {
+        update: Some(update::Update::Remove(AddrSet {
+            addrs: addrs.collect(),
+        })),
+    }
+}
+
+fn addresses(state: &EndpointsState) -> Vec<String> {
+    match state {
+        EndpointsState::Known(known) => known.keys().map(ToString::to_string).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The value once it is as wanted; a test that waits longer than this has failed.
+async fn until<T: Clone>(receiver: &mut watch::Receiver<T>, wanted: impl FnMut(&T) -> bool) -> T {
+    let value = tokio::time::timeout(Duration::from_secs(5), receiver.wait_for(wanted)).await;
+    value.expect("in time").expect("watched").clone()
+}
+
+fn forwards_to(policy: &Policy) -> Option<crate::discovery::Endpoint> {
+    let Protocol::Detect { http1, .. } = &policy.protocol else {
+        return None;
+    };
+    let Distribution::FirstAvailable(backends) = &http1.routes[0].rules[0].policy.backends else {
+        return None;
+    };
+    match &backends[0].backend.dispatcher {
+        Dispatcher::Forward(endpoint) => Some(endpoint.clone()),
+        Dispatcher::Balance(_) | Dispatcher::Fail(_) => None,
+    }
+}
+
+#[tokio::test]
+async fn a_target_without_policy_is_what_its_profile_says() {
+    let profile = DestinationProfile {
+        endpoint: Some(weighted(TARGET, Some("api.ns"))),
+        ..Default::default()
+    };
+    let policies = vec![vec![Err(Status::not_found("no such target"))]];
+    let world = world(policies, vec![vec![Ok(profile)]], Vec::new()).await;
+    let policy = world
+        .discovery
+        .outbound_policy(target())
+        .await
+        .borrow()
+        .clone();
+    let endpoint = forwards_to(&policy).unwrap_or_else(|| panic!("{policy:?}"));
+    assert_eq!(
+        endpoint.meta.tls.as_ref().expect("named").id.as_str(),
+        "api.ns"
+    );
+}
+
+#[tokio::test]
+async fn a_target_outside_the_networks_is_not_looked_up() {
+    let world = world(Vec::new(), Vec::new(), Vec::new()).await;
+    let addr = "192.0.2.1:443".parse().expect("valid");
+    let policy = world.discovery.outbound_policy(addr).await.borrow().clone();
+    assert_eq!(forwards_to(&policy).expect("forwarded").addr, addr);
+}
+
+#[tokio::test]
+async fn a_broken_policy_says_what_is_broken_and_is_replaced() {
+    let failure = Status::invalid_argument("go away");
+    let policies = vec![vec![Ok(OutboundPolicy::default())], vec![Err(failure)]];
+    let world = world(policies, Vec::new(), Vec::new()).await;
+    let mut policy = world.discovery.outbound_policy(target()).await;
+    let says = |policy: &Arc<Policy>, wanted: &str| matches!(&policy.protocol, Protocol::Invalid(message) if &**message == wanted);
+    assert!(says(&policy.borrow(), "missing metadata"));
+    until(&mut policy, |policy| says(policy, "go away")).await;
+}
+
+#[tokio::test]
+async fn endpoints_outlive_their_stream_and_the_next_one_replaces_them() {
+    let (a, b, c) = ("10.1.0.1:80", "10.1.0.2:80", "10.1.0.3:80");
+    let first = vec![
+        Ok(add(&[a])),
+        Ok(add(&[b])),
+        Err(Status::unavailable("restarting")),
+    ];
+    let second = vec![Ok(add(&[b, c])), Ok(remove(&[b]))];
+    let world = world(Vec::new(), Vec::new(), vec![first, second]).await;
+    let mut endpoints = world.discovery.endpoints("web.ns:80");
+    until(&mut endpoints, |state| addresses(state) == [c]).await;
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_resolved_is_rejected_for_good() {
+    let refused = vec![Err(Status::invalid_argument("not a service"))];
+    let world = world(Vec::new(), Vec::new(), vec![refused]).await;
+    let mut endpoints = world.discovery.endpoints("10.1.0.1:80");
+    until(&mut endpoints, |state| *state == EndpointsState::Rejected).await;
+}
+
+#[tokio::test]
+async fn without_a_profile_there_is_an_empty_one() {
+    let refused = vec![Err(Status::internal("broken"))];
+    let world = world(Vec::new(), vec![refused], Vec::new()).await;
+    let profile = world.discovery.profile("web.ns:80").await.borrow().clone();
+    assert!(profile.fqn.is_none() && profile.endpoint.is_none());
+}
+
+#[test]
+fn the_first_update_of_a_stream_replaces_the_set() {
+    let mut known = Default::default();
+    let (a, b) = ("10.1.0.1:80", "10.1.0.2:80");
+    apply("web", &mut known, add(&[a]), true);
+    let state = apply("web", &mut known, add(&[b]), false).expect("changed");
+    assert_eq!(addresses(&state), [a, b]);
+    let state = apply("web", &mut known, add(&[b]), true).expect("changed");
+    assert_eq!(addresses(&state), [b]);
+    let state = apply("web", &mut known, remove(&[b]), false).expect("changed");
+    assert_eq!(state, EndpointsState::Empty { exists: true });
+    assert!(apply("web", &mut known, Update { update: None }, false).is_none());
+}
