@@ -68,10 +68,10 @@ def _operated(document: Any, operation: Any) -> Any:
     raise ValueError(f"{kind!r} is not an operation")
 
 
-def _steps(pointer: str) -> list[str]:
-    if not pointer:
+def _steps(pointer: Any) -> list[str]:
+    if pointer == "":
         return []
-    if not pointer.startswith("/"):
+    if not isinstance(pointer, str) or not pointer.startswith("/"):
         raise ValueError(f"{pointer!r} is not a JSON pointer")
     return [step.replace("~1", "/").replace("~0", "~") for step in pointer[1:].split("/")]
 

@@ -89,10 +89,12 @@ class ListKinds:
 
 
 def item_key(keys: tuple[str, ...], item: Any) -> tuple[Any, ...] | None:
-    """What identifies an item among those of its list; None when it has not all of its key."""
+    """What identifies an item among those of its list; None when it has no proper key."""
     if keys == SET:
-        return (item,)
-    if not isinstance(item, dict):
+        values: tuple[Any, ...] = (item,)
+    elif isinstance(item, dict):
+        values = tuple(item.get(key, _DEFAULTS.get(key)) for key in keys)
+    else:
         return None
-    values = tuple(item.get(key, _DEFAULTS.get(key)) for key in keys)
-    return None if any(value is None for value in values) else values
+    scalars = all(isinstance(value, (str, int, float)) for value in values)
+    return values if scalars else None

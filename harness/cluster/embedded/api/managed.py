@@ -193,7 +193,7 @@ def _merged(kinds: ListKinds, old: Any, new: Any, path: tuple[str, ...]) -> Any:
             result[name] = _merged(kinds, old.get(name), value, (*path, name))
         return result
     keys = kinds.keys(path) if isinstance(old, list) and isinstance(new, list) else None
-    if keys is None:
+    if keys is None or any(item_key(keys, item) is None for item in (*old, *new)):
         return copy.deepcopy(new)
     items = {item_key(keys, item): item for item in old}
     for item in new:

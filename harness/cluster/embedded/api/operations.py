@@ -140,8 +140,9 @@ class Operations:
             version = old["metadata"]["resourceVersion"]
             obj = change(copied(old))
             obj["metadata"].setdefault("resourceVersion", version)
-            if obj["metadata"].get("name") != name:
-                raise BadRequest("the name of the object cannot be changed")
+            moved = obj["metadata"].get("namespace") != old["metadata"].get("namespace")
+            if moved or obj["metadata"].get("name") != name:
+                raise BadRequest("name and namespace of an object cannot be changed")
             try:
                 return await self.update(kind, obj, write, subresource=subresource)
             except Conflict:
@@ -183,7 +184,7 @@ class Operations:
     def _decode(self, resource: Resource, version: str, obj: Obj, write: Write) -> None:
         expected = resource.api_version_of(version)
         given = (obj.setdefault("apiVersion", expected), obj.setdefault("kind", resource.kind))
-        if given[0] not in {expected, resource.api_version} or given[1] != resource.kind:
+        if given[0] not in (expected, resource.api_version) or given[1] != resource.kind:
             raise BadRequest(
                 f"the object provided is {given[0]} {given[1]}, but the request is for {expected} "
                 f"{resource.kind}"

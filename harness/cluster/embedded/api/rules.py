@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from harness.cluster.embedded.api import defaults, lists, schemas, typed, validation
 from harness.cluster.embedded.api.addresses import Addresses
 from harness.cluster.embedded.api.customs import CRDS, Customs
+from harness.cluster.embedded.status import Invalid
 
 if TYPE_CHECKING:
     from harness.cluster.embedded.resources import Resource
@@ -56,12 +57,17 @@ class Rules:
         Fill in defaults and what the server allocates, in place.
 
         Raises:
-            ApiError: something cannot be allocated, or this engine does not support it.
+            Invalid: a required field is missing, or what is asked for cannot be allocated.
 
         """
         if resource.custom:
             schemas.complete(obj, self.customs.schema(resource, version))
             return
+        missing = typed.missing(resource, obj)
+        if missing:
+            metadata = obj["metadata"]
+            name = metadata.get("name") or metadata.get("generateName", "")
+            raise Invalid(resource, name, missing)
         defaults.complete(resource, obj)
         if resource.key == ("", "services"):
             self._addresses.allocate(resource, obj, old)
@@ -81,5 +87,4 @@ class Rules:
         causes = list(validation.metadata_causes(resource, obj["metadata"]))
         if resource.custom:
             return causes + list(schemas.causes(obj, self.customs.schema(resource, version)))
-        causes += typed.missing(resource, obj) + validation.causes(resource, obj, old)
-        return list({(cause.field, cause.reason): cause for cause in causes}.values())
+        return causes + validation.causes(resource, obj, old)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
 
 from harness.cluster.embedded.status import Cause
 from harness.cluster.embedded.store import copied
@@ -18,7 +20,7 @@ from harness.cluster.embedded.store import copied
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["causes", "complete", "has_rules", "pruned"]
+__all__ = ["causes", "complete", "has_rules", "problems", "pruned"]
 
 _ROOT = {"apiVersion", "kind", "metadata"}
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -37,6 +39,18 @@ _BOUNDS = {
     "minProperties": (dict, "should have at least {} properties"),
     "maxProperties": (dict, "must have at most {} properties"),
 }
+_SHAPES: dict[str, Any] = {
+    **dict.fromkeys(_BOUNDS, int),
+    **dict.fromkeys(("minimum", "maximum"), float),
+    **dict.fromkeys(("exclusiveMinimum", "exclusiveMaximum", "nullable"), bool),
+    **dict.fromkeys(("allOf", "anyOf", "oneOf", "enum"), list[Any]),
+    **dict.fromkeys(("required", "x-kubernetes-list-map-keys"), list[str]),
+    **dict.fromkeys(("pattern", "format", "x-kubernetes-list-type"), str),
+    "additionalProperties": bool | dict[str, Any],
+    "multipleOf": Annotated[float, msgspec.Meta(gt=0)],
+    "properties": dict[str, Any],
+}
+"""Of the keywords that are acted upon."""
 _DATE_TIME = re.compile(r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$")
 
 
@@ -120,6 +134,34 @@ def causes(value: Any, schema: Mapping[str, Any], path: str = "") -> Iterator[Ca
         yield from _inside_object(value, schema, path)
     elif isinstance(value, list):
         yield from _inside_list(value, schema, path)
+
+
+def problems(schema: Any, path: str) -> Iterator[Cause]:
+    """What makes a schema itself unusable."""
+    if not isinstance(schema, dict):
+        yield Cause(path, "Invalid value: must be an object", "FieldValueTypeInvalid")
+        return
+    if "type" in schema and schema["type"] not in tuple(_TYPES):
+        listed = ", ".join(f'"{name}"' for name in _TYPES)
+        message = f'Unsupported value: "{schema["type"]}": supported values: {listed}'
+        yield Cause(f"{path}.type", message, "FieldValueNotSupported")
+    for name, shape in _SHAPES.items():
+        if name in schema:
+            try:
+                msgspec.convert(schema[name], shape)
+            except msgspec.ValidationError as error:
+                yield Cause(f"{path}.{name}", f"Invalid value: {error}", "FieldValueTypeInvalid")
+                return
+    for name, below in (schema.get("properties") or {}).items():
+        yield from problems(below, f"{path}.properties[{name}]")
+    for name in ("allOf", "anyOf", "oneOf"):
+        for index, below in enumerate(schema.get(name) or ()):
+            yield from problems(below, f"{path}.{name}[{index}]")
+    for name in ("items", "additionalProperties", "not"):
+        if isinstance(schema.get(name), dict) or (
+            name in schema and name != "additionalProperties"
+        ):
+            yield from problems(schema[name], f"{path}.{name}")
 
 
 def has_rules(schema: Any) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from harness.cluster.embedded.api import schemas
 from harness.cluster.embedded.api.templates import template_causes
 from harness.cluster.embedded.selectors import label_selector_matches
 from harness.cluster.embedded.status import Cause, NotImplementedHere
@@ -266,12 +267,12 @@ def _crd(obj: Obj, old: Obj | None) -> Iterator[Cause]:
             "Invalid value: must have exactly one version marked as storage version",
         )
     for index, version in enumerate(versions):
-        if not (version.get("schema") or {}).get("openAPIV3Schema"):
-            yield Cause(
-                f"spec.versions[{index}].schema.openAPIV3Schema",
-                "Required value: schemas are required",
-                "FieldValueRequired",
-            )
+        schema = (version.get("schema") or {}).get("openAPIV3Schema")
+        at = f"spec.versions[{index}].schema.openAPIV3Schema"
+        if not schema:
+            yield Cause(at, "Required value: schemas are required", "FieldValueRequired")
+        else:
+            yield from schemas.problems(schema, at)
     if (spec.get("conversion") or {}).get("strategy") != "None":
         raise NotImplementedHere(
             "spec.conversion.strategy: conversion webhooks are not supported by this server; use "

@@ -135,7 +135,7 @@ class Admission:
             async with asyncio.timeout(hook.get("timeoutSeconds") or 10):
                 answer = await self._call(target, msgspec.json.encode(question))
             response = _response(answer, question["request"]["uid"])
-        except (OSError, ValueError, WireError) as error:
+        except (OSError, ValueError, WireError, NotFound) as error:
             if hook.get("failurePolicy", "Fail") == "Ignore":
                 return None
             why = str(error) or type(error).__name__
