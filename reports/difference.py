@@ -171,12 +171,20 @@ def _changed(base: CheckRecord | None, other: CheckRecord | None) -> Kind:
     before = base.verdict if base else Verdict.NOT_IMPLEMENTED
     after = other.verdict if other else Verdict.NOT_IMPLEMENTED
     if before is after:
-        return Kind.SAME
+        return Kind.CHANGED if _value_moved(base, other) else Kind.SAME
     if after is Verdict.FAIL:
         return Kind.WORSE
     if after is Verdict.PASS and before in (Verdict.FAIL, Verdict.KNOWN_FAIL):
         return Kind.BETTER
     return Kind.CHANGED
+
+
+def _value_moved(base: CheckRecord | None, other: CheckRecord | None) -> bool:
+    """Whether the intervals of what both measured have nothing in common."""
+    if base is None or other is None or base.interval is None or other.interval is None:
+        return False
+    apart = base.interval[1] < other.interval[0] or other.interval[1] < base.interval[0]
+    return apart and base.unit == other.unit
 
 
 def _moved(base: Figure | None, other: Figure | None) -> tuple[Kind, str]:

@@ -152,6 +152,8 @@ def headline(run: Run, matrix: KillMatrix | None = None) -> str:
 def subline(run: Run) -> str:
     """What the sentence leaves out: the rest of the catalogue."""
     told = ", ".join(f"{number_of} {WORDS[verdict]}" for verdict, number_of in counts(run))
+    if not run.finished:
+        return f"Recorded until then: {told or 'nothing'}."
     return f"Of {len(run.checks)} checks in the catalogue: {told}." if told else ""
 
 

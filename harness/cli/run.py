@@ -13,6 +13,7 @@ import pytest
 
 from harness import mesh as meshes
 from harness.cli import checks, mutants
+from harness.cluster.embedded import launch
 from harness.errors import UsageError
 from harness.plugin.options import Options, catalogue_of, suites_folder
 from harness.record.catalogue import Catalogue, Lane, near
@@ -96,6 +97,8 @@ def command(
     _check_names(options)
     with_test = checks.implemented(suites_folder() / options.suite)
     check_selection(selection, catalogue_of(options), with_test)
+    if options.cluster == "embedded":
+        launch.require()
     return (
         mutants.run(options, every_check=every_check) if suite == "mutants" else run_suite(options)
     )

@@ -200,6 +200,14 @@ def test_a_page_shows_failures_with_both_sides_and_the_way_back() -> None:
     assert page.index("What did not pass") < page.index("All checks, worst first")
 
 
+def test_a_killed_run_still_renders_what_it_had() -> None:
+    run = msgspec.structs.replace(a_run(record("RT-01"), complete=False), finished="")
+    page = run_page(run, None, {})
+    assert "The run ended early. The one core check that ran passed." in page
+    assert "Recorded until then: 1 passed." in page
+    assert "Incomplete." in page
+
+
 def test_the_same_run_gives_the_same_bytes() -> None:
     assert run_page(*full_run()) == run_page(*full_run())
     assert comparison_page([full_run()[0]] * 2, [{}, {}]) == comparison_page(
@@ -270,6 +278,15 @@ def test_a_comparison_tells_the_worst_change_first() -> None:
     assert difference.sentence(["A", "B"], rows, []) == (
         "B is worse than A on 1 of 4: TLS-03; better on 1, changed on 1, same on 1."
     )
+
+
+def test_a_value_that_moved_is_a_change_although_the_verdict_is_the_same() -> None:
+    def split(low: float, high: float) -> Run:
+        return a_run(record("SP-01", value=(low + high) / 2, unit="share", interval=(low, high)))
+
+    far, near = split(0.93, 0.95), split(0.88, 0.91)
+    assert difference.check_rows([split(0.88, 0.92), far])[0].kind == "changed"
+    assert difference.check_rows([split(0.88, 0.92), near])[0].kind == "same"
 
 
 def figure(value: float, spread: float, blocks: int = 12) -> Figure:
