@@ -179,3 +179,24 @@ def test_following_a_log_ends_with_the_container(bench) -> None:
     lines = list(bench.client.log("talking", namespace=bench.namespace, follow=True))
 
     assert "".join(lines).split() == ["1", "2", "3"]
+
+
+def test_a_deadline_ends_the_pod(bench) -> None:
+    bench.pod("slow", "sleep 1000", activeDeadlineSeconds=1, restartPolicy="Never")
+    pod = bench.phase("slow", "Failed")
+
+    assert pod.status.reason == "DeadlineExceeded"
+    assert bench.state("slow").state.terminated is not None
+
+
+def test_another_image_restarts_the_container(bench) -> None:
+    bench.pod("changing", "echo up; sleep 1000")
+    bench.ready("changing")
+    image = {"spec": {"containers": [{"name": "app", "image": "nowhere.example/other:1"}]}}
+    bench.client.patch(Pod, "changing", image, namespace=bench.namespace)
+    until(
+        lambda: bench.state("changing").state.waiting,
+        what="the other image missing",
+        timeout_s=10,
+        holds=lambda waiting: waiting is not None and "ImagePull" in (waiting.reason or ""),
+    )

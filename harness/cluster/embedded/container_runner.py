@@ -111,6 +111,7 @@ class ContainerRunner:
         self._stopping = asyncio.Event()
         self._runs = 0
         self._back_off_s = 0.0
+        self._replacing: asyncio.Future[None] | None = None
 
     @property
     def done(self) -> bool:
@@ -141,6 +142,13 @@ class ContainerRunner:
         self._stopping.set()
         if self._current is not None:
             await self._end(self._current, grace_s, why or f"Stopping container {self.name}")
+
+    def replace(self, spec: Obj) -> None:
+        """Take a changed specification: the container ends, and starts again as it says."""
+        self.spec = spec
+        if self._current is not None:
+            why = f"Container {self.name} definition changed, will be restarted"
+            self._replacing = asyncio.ensure_future(self._end(self._current, self._grace_s(), why))
 
     def kill(self) -> None:
         """End it at once; what follows is as if it had died by itself."""

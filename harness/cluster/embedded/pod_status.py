@@ -29,18 +29,22 @@ def compute(
     address: str,
     host_address: str,
     finished: bool,
+    failure: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
     """
     The status that the pod should have now.
 
     pod: as stored; its present conditions keep their transition times.
     finished: all that will ever run in it has ended.
+    failure: reason and message, when it is the node that ended the pod.
     """
     old = pod.get("status") or {}
     mains = [runner for runner in runners if runner.role is Role.MAIN]
     inits = [runner for runner in runners if runner.role is not Role.MAIN]
     initialized = all(_has_passed(runner) for runner in inits)
     phase = _phase(runners, initialized=initialized, finished=finished)
+    if finished and failure is not None:
+        phase = "Failed"
     status: dict[str, Any] = {
         **old,
         "phase": phase,
@@ -53,6 +57,8 @@ def compute(
     }
     if inits:
         status["initContainerStatuses"] = [_container(runner) for runner in inits]
+    if failure is not None:
+        status["reason"], status["message"] = failure
     if address:
         status |= {"podIP": address, "podIPs": [{"ip": address}]}
     return status

@@ -64,6 +64,7 @@ class PodWorker:
         self._addresses = addresses
         self._sandbox: Process | None = None
         self._finished = False
+        self._failure: tuple[str, str] | None = None
         self._dirty = False
         self._retired = False
         self._ending = asyncio.Event()
@@ -88,6 +89,10 @@ class PodWorker:
         metadata = self.pod["metadata"]
         if "deletionTimestamp" in metadata:
             self._ending.set()
+        specs = {each["name"]: each for each in _containers(self.pod)}
+        for runner in self.runners:
+            if runner.spec["image"] != specs[runner.name]["image"]:
+                runner.replace(specs[runner.name])
         if any(before.get(name) != metadata.get(name) for name in ("labels", "annotations")):
             self._volumes_changed.set()
         if (pod.get("status") or {}).get("conditions") != self.pod["status"].get("conditions"):
@@ -112,6 +117,9 @@ class PodWorker:
     async def run(self) -> None:
         """Run the pod to its end, whatever that is, and free what it held."""
         try:
+            refused = _unsupported(self.pod)
+            if refused:
+                self._refuse(refused)
             self.address = self._addresses.take()
             renewing = asyncio.ensure_future(self._refresh_volumes())
             try:
@@ -132,11 +140,12 @@ class PodWorker:
         ending = asyncio.ensure_future(self._ending.wait())
         tasks: list[asyncio.Task[None]] = []
         running = asyncio.ensure_future(self._run_containers(tasks))
-        first: set[asyncio.Future[Any]] = {lost, ending, running}
+        late = asyncio.ensure_future(self._deadline())
+        first: set[asyncio.Future[Any]] = {lost, ending, running, late}
         try:
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
-            over = running.done()
-            if over:
+            over = running.done() or late.done()
+            if running.done():
                 running.result()  # an error of this engine is not the end of a pod
             if lost.done():
                 over = over or self.pod["spec"].get("restartPolicy") == "Never"
@@ -182,6 +191,24 @@ class PodWorker:
                 self.pod["status"]["hostIP"] = NODE_ADDRESS
                 return True
         return False
+
+    async def _deadline(self) -> None:
+        """Return once the pod's activeDeadlineSeconds are over; never when it has none."""
+        limit_s = self.pod["spec"].get("activeDeadlineSeconds")
+        if limit_s is None:
+            await self._removed.wait()
+            return
+        await asyncio.sleep(float(limit_s))
+        text = "Pod was active on the node longer than the specified deadline"
+        self._failure = ("DeadlineExceeded", text)
+        self.events.warning(self.pod, "DeadlineExceeded", text)
+
+    def _refuse(self, what: str) -> None:
+        text = f"the embedded engine has no {what}: leave it out, or use the kind engine"
+        self._failure = ("NotSupported", text)
+        self._finished = True
+        self.events.warning(self.pod, "NotSupported", text)
+        self.changed()
 
     async def _run_containers(self, tasks: list[asyncio.Task[None]]) -> None:
         """
@@ -280,6 +307,7 @@ class PodWorker:
             address=self.address if self._sandbox is not None else "",
             host_address=NODE_ADDRESS,
             finished=self._finished,
+            failure=self._failure,
         )
         self.pod["status"] = stored["status"]
         self._store.update(_PODS, stored, subresource="status")
@@ -305,6 +333,16 @@ class PodWorker:
             runners.append(ContainerRunner(self, each, role))
         runners += [ContainerRunner(self, each, Role.MAIN) for each in spec["containers"]]
         return runners
+
+
+def _containers(pod: Obj) -> list[Obj]:
+    return [*(pod["spec"].get("initContainers") or ()), *pod["spec"]["containers"]]
+
+
+def _unsupported(pod: Obj) -> str:
+    """What the pod asks for and cannot have here; empty when that is nothing."""
+    asked = ("hostNetwork", "hostPID", "hostIPC", "ephemeralContainers", "runtimeClassName")
+    return ", ".join(f"spec.{name}" for name in asked if pod["spec"].get(name))
 
 
 def _sysctls(pod: Obj) -> dict[str, str]:

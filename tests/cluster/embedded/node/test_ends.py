@@ -211,3 +211,23 @@ def test_files_are_those_of_who_called_sudo(
         assert cluster.kubeconfig.stat().st_uid == 65534
         assert cluster.kubeconfig.parent.stat().st_uid == 65534
         assert cluster.log.stat().st_uid == 65534
+
+
+def test_what_the_engine_lacks_is_said_and_not_ignored() -> None:
+    with embedded.start("modest") as cluster:
+        cluster.load_images([IMAGE])
+        client = cluster.client()
+        spec = PodSpec(
+            hostNetwork=True,
+            containers=[Container(name="app", image=IMAGE.reference, args=["true"])],
+        )
+        client.create(Pod(metadata=ObjectMeta(name="wide"), spec=spec), namespace="default")
+        pod = until(
+            lambda: client.get(Pod, "wide", namespace="default"),
+            what="the pod refused",
+            timeout_s=5,
+            holds=lambda each: each.status.phase == "Failed",
+        )
+
+    assert "spec.hostNetwork" in pod.status.message
+    assert pod.status.containerStatuses[0].containerID is None
