@@ -44,7 +44,7 @@ def endpoints(where: Where, authorities: tuple[str, ...], *, output: str) -> Non
     with connected(where) as kubernetes:
         for authority in authorities:
             text = pods.destination_page(
-                kubernetes, where.namespace, "/endpoints", authority=authority
+                kubernetes, where.namespace, "/endpoints", {"authority": authority}
             )
             rows += _rows(json.loads(text))
     if output == "json":
@@ -65,7 +65,9 @@ def profile(where: Where, authority: str) -> None:
     """Show the profile that proxies get for an authority, as JSON."""
     with connected(where) as kubernetes:
         click.echo(
-            pods.destination_page(kubernetes, where.namespace, "/profile", authority=authority),
+            pods.destination_page(
+                kubernetes, where.namespace, "/profile", {"authority": authority}
+            ),
             nl=False,
         )
 
@@ -93,7 +95,7 @@ def policy(where: Where, resource: str, port: int, *, namespace: str, output: st
                 raise ClusterError(f"{resource}: no pod of it runs in namespace {namespace}")
             workload = {"ns": namespace, "pod": found[0]["metadata"]["name"]}
             query = {"workload": json.dumps(workload), "port": str(port)}
-        text = pods.destination_page(kubernetes, where.namespace, "/policy", **query)
+        text = pods.destination_page(kubernetes, where.namespace, "/policy", query)
     click.echo(text if output == "json" else documents.dump(json.loads(text)), nl=False)
 
 

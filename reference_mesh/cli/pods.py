@@ -32,7 +32,13 @@ _KINDS = {
 
 
 def page(
-    kubernetes: Kubernetes, namespace: str, pod: str, port: int, place: str, **query: str
+    kubernetes: Kubernetes,
+    namespace: str,
+    pod: str,
+    port: int,
+    place: str,
+    *,
+    query: Mapping[str, str] | None = None,
 ) -> str:
     """
     Body of a page of a pod.
@@ -53,7 +59,9 @@ def page(
     raise ClusterError(what)
 
 
-def destination_page(kubernetes: Kubernetes, namespace: str, place: str, **query: str) -> str:
+def destination_page(
+    kubernetes: Kubernetes, namespace: str, place: str, query: Mapping[str, str]
+) -> str:
     """
     Body of a page of the destination component.
 
@@ -68,7 +76,7 @@ def destination_page(kubernetes: Kubernetes, namespace: str, place: str, **query
             f"no pod of linkerd-destination runs in namespace {namespace}; run: refmesh check"
         )
     pod = pods[0]["metadata"]["name"]
-    return page(kubernetes, namespace, pod, names.DESTINATION_ADMIN_PORT, place, **query)
+    return page(kubernetes, namespace, pod, names.DESTINATION_ADMIN_PORT, place, query=query)
 
 
 def named(kubernetes: Kubernetes, namespace: str, resource: str) -> list[dict[str, Any]]:

@@ -1,0 +1,194 @@
+"""A Kubernetes API with nothing behind it: it keeps what it is given, and finds it again."""
+
+from __future__ import annotations
+
+import copy
+import http.server
+import json
+import threading
+import urllib.parse
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from reference_mesh.cli import main
+from reference_mesh.manifests import documents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+PLURALS = {
+    "ClusterRole": "clusterroles",
+    "ClusterRoleBinding": "clusterrolebindings",
+    "ConfigMap": "configmaps",
+    "CustomResourceDefinition": "customresourcedefinitions",
+    "Deployment": "deployments",
+    "MutatingWebhookConfiguration": "mutatingwebhookconfigurations",
+    "Namespace": "namespaces",
+    "Pod": "pods",
+    "Role": "roles",
+    "RoleBinding": "rolebindings",
+    "Secret": "secrets",
+    "Service": "services",
+    "ServiceAccount": "serviceaccounts",
+    "ValidatingWebhookConfiguration": "validatingwebhookconfigurations",
+}
+NOT_FOUND = {"kind": "Status", "code": 404, "message": "not found"}
+
+
+class FakeApi:
+    """Objects by path; `pages` are answered as they are, as text of a pod's port."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.pages: dict[str, tuple[int, str]] = {}
+        self.kubeconfig = ""
+
+    def apply(self, text: str) -> None:
+        for document in documents.load_all(text, "applied"):
+            self.add(document)
+
+    def add(self, document: dict[str, Any]) -> dict[str, Any]:
+        version, metadata = document["apiVersion"], document["metadata"]
+        prefix = "/api/v1" if version == "v1" else f"/apis/{version}"
+        namespace = metadata.get("namespace")
+        inside = f"/namespaces/{namespace}" if namespace else ""
+        path = f"{prefix}{inside}/{PLURALS[document['kind']]}/{metadata['name']}"
+        self.objects[path] = document
+        return document
+
+    def of(self, kind: str, name: str) -> dict[str, Any]:
+        found = [o for p, o in self.objects.items() if p.endswith(f"/{PLURALS[kind]}/{name}")]
+        return found[0]
+
+    def answer(self, method: str, path: str, query: dict[str, str]) -> tuple[int, Any]:
+        if path == "/version":
+            return 200, {"gitVersion": "v1.34.0"}
+        if method == "POST":
+            return 201, {"status": {"allowed": True}}
+        if path in self.pages:
+            return self.pages[path]
+        if path in self.objects:
+            return 200, self.objects[path]
+        if path.rpartition("/")[2] in PLURALS.values():
+            return 200, {"items": self._items(path, query.get("labelSelector", ""))}
+        return 404, NOT_FOUND
+
+    def _items(self, path: str, selector: str) -> list[dict[str, Any]]:
+        prefix, _, plural = path.rpartition("/")
+        return [
+            document
+            for place, document in self.objects.items()
+            if place.startswith(prefix)
+            and place.split("/")[-2] == plural
+            and matches(document["metadata"].get("labels") or {}, selector)
+        ]
+
+
+def matches(labels: dict[str, str], selector: str) -> bool:
+    for term in filter(None, selector.split(",")):
+        key, equals, value = term.partition("=")
+        if key.startswith("!"):
+            if key[1:] in labels:
+                return False
+        elif key not in labels or (equals and labels[key] != value):
+            return False
+    return True
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[FakeApi]:
+    fake = FakeApi()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.reply("GET")
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.reply("POST")
+
+        def reply(self, method: str) -> None:
+            url = urllib.parse.urlsplit(self.path)
+            status, body = fake.answer(method, url.path, dict(urllib.parse.parse_qsl(url.query)))
+            data = (body if isinstance(body, str) else json.dumps(body)).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [
+            {"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}
+        ],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "c",
+    }
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(config))
+    fake.kubeconfig = str(path)
+    yield fake
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def refmesh(api: FakeApi) -> Callable[..., Result]:
+    """Run the command line against the fake API."""
+
+    def run(*arguments: str, input: str | None = None) -> Result:  # noqa: A002 - as click's
+        result = CliRunner().invoke(main, ["--kubeconfig", api.kubeconfig, *arguments], input=input)
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def manifest() -> list[dict[str, Any]]:
+    """What both forms of `install` print; made once, since keys and YAML take their time."""
+    forms = (["install", "--crds"], ["install", "--ignore-cluster"])
+    text = "".join(CliRunner().invoke(main, form).stdout for form in forms)
+    return documents.load_all(text, "refmesh install")
+
+
+@pytest.fixture
+def installed(api: FakeApi, manifest: list[dict[str, Any]]) -> FakeApi:
+    """An API on which the mesh was installed, with its pods ready."""
+    for document in copy.deepcopy(manifest):
+        api.add(document)
+    for name in ("identity", "destination", "proxy-injector"):
+        deployment = api.of("Deployment", f"linkerd-{name}")
+        deployment["status"] = {"readyReplicas": 1}
+        template = deployment["spec"]["template"]
+        api.add(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    **template["metadata"],
+                    "name": f"linkerd-{name}-0",
+                    "namespace": "linkerd",
+                },
+                "spec": template["spec"],
+                "status": {
+                    "phase": "Running",
+                    "podIP": "10.244.0.9",
+                    "conditions": [{"type": "Ready", "status": "True"}],
+                    "containerStatuses": [{"name": "linkerd-proxy", "ready": True, "state": {}}],
+                },
+            }
+        )
+    return api

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from reference_mesh.manifests import certificates, names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from click.testing import Result
+
+Refmesh = "Callable[..., Result]"
+
+
+def documents(result: Result) -> list[dict[str, Any]]:
+    assert result.exit_code == 0, result.stderr
+    return list(yaml.safe_load_all(result.stdout))
+
+
+def write(folder: Path, anchor: certificates.KeyPair, issuer: certificates.KeyPair) -> list[str]:
+    for name, text in (
+        ("ca", anchor.certificate_pem),
+        ("crt", issuer.certificate_pem),
+        ("key", issuer.key_pem),
+    ):
+        (folder / name).write_text(text)
+    return [
+        f"--identity-trust-anchors-file={folder / 'ca'}",
+        f"--identity-issuer-certificate-file={folder / 'crt'}",
+        f"--identity-issuer-key-file={folder / 'key'}",
+    ]
+
+
+def test_help_loads_no_command() -> None:
+    script = (
+        "import sys, reference_mesh.cli as cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'lightkube', 'httpx2', 'cryptography', 'msgspec', 'yaml'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_definitions_come_first(refmesh: Callable[..., Result], api: Any) -> None:
+    refused = refmesh("install")
+    assert refused.exit_code == 1
+    assert refused.stdout == ""
+    assert "refmesh install --crds | kubectl apply -f -" in refused.stderr
+    api.apply(refmesh("install", "--crds").stdout)
+    assert refmesh("install").exit_code == 0
+
+
+def test_installing_twice_would_replace_the_anchors(
+    refmesh: Callable[..., Result], installed: Any
+) -> None:
+    del installed
+    refused = refmesh("install")
+    assert refused.exit_code == 1
+    assert "refmesh upgrade" in refused.stderr
+
+
+def test_resources_can_be_applied_in_the_order_printed(refmesh: Callable[..., Result]) -> None:
+    kinds = [item["kind"] for item in documents(refmesh("install", "--ignore-cluster"))]
+    assert kinds[0] == "Namespace"
+    assert kinds.index("ServiceAccount") < kinds.index("ClusterRoleBinding")
+    assert kinds.index("Secret") < kinds.index("Deployment")
+    assert kinds[-3:] == [
+        "MutatingWebhookConfiguration",
+        "ValidatingWebhookConfiguration",
+        "ValidatingWebhookConfiguration",
+    ]
+
+
+def test_control_plane_pods_may_do_little(refmesh: Callable[..., Result]) -> None:
+    for item in documents(refmesh("install", "--ignore-cluster")):
+        if item["kind"] != "Deployment":
+            continue
+        for container in item["spec"]["template"]["spec"]["containers"]:
+            security = container["securityContext"]
+            assert security["readOnlyRootFilesystem"] is True
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["runAsNonRoot"] is True
+            assert security["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_roles_grant_no_wildcard_and_no_foreign_secret(refmesh: Callable[..., Result]) -> None:
+    for item in documents(refmesh("install", "--ignore-cluster")):
+        for rule in item.get("rules", []) if item["kind"] in {"Role", "ClusterRole"} else []:
+            assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
+            if "secrets" in rule["resources"]:
+                assert rule["resourceNames"] == ["linkerd-identity-issuer"]
+
+
+def test_same_credentials_give_the_same_bytes(
+    refmesh: Callable[..., Result], installed: Any
+) -> None:
+    del installed
+    assert refmesh("upgrade").stdout == refmesh("upgrade").stdout
+
+
+def test_given_issuer_is_installed(refmesh: Callable[..., Result], tmp_path: Path) -> None:
+    anchor = certificates.make_trust_anchor("cluster.local")
+    issuer = certificates.make_issuer(anchor, "cluster.local", "linkerd")
+    result = refmesh("install", "--ignore-cluster", *write(tmp_path, anchor, issuer))
+    roots = [item for item in documents(result) if item["metadata"]["name"] == names.TRUST_ROOTS]
+    assert roots[0]["data"]["ca-bundle.crt"] == anchor.certificate_pem
+
+
+def test_issuer_of_another_root_is_refused(refmesh: Callable[..., Result], tmp_path: Path) -> None:
+    anchor = certificates.make_trust_anchor("cluster.local")
+    other = certificates.make_trust_anchor("cluster.local")
+    issuer = certificates.make_issuer(other, "cluster.local", "linkerd")
+    refused = refmesh("install", "--ignore-cluster", *write(tmp_path, anchor, issuer))
+    assert refused.exit_code == 1
+    assert refused.stdout == ""
+    assert "not signed by any of the trust anchors" in refused.stderr
+
+
+def test_external_issuer_leaves_the_secret_alone(
+    refmesh: Callable[..., Result], tmp_path: Path
+) -> None:
+    anchor = certificates.make_trust_anchor("cluster.local")
+    (tmp_path / "ca").write_text(anchor.certificate_pem)
+    result = refmesh(
+        "install",
+        "--ignore-cluster",
+        "--identity-external-issuer",
+        f"--identity-trust-anchors-file={tmp_path / 'ca'}",
+    )
+    found = {item["metadata"]["name"] for item in documents(result)}
+    assert "linkerd-identity-issuer" not in found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--set", "proxy.loglevel=debug"], 64, "did you mean proxy.logLevel"),
+        (["--set", "proxy.uid=root"], 1, "`proxy.uid`"),
+        (["--identity-external-issuer"], 64, "--identity-trust-anchors-file"),
+    ],
+)
+def test_bad_input_is_one_line(
+    refmesh: Callable[..., Result], arguments: list[str], code: int, said: str
+) -> None:
+    refused = refmesh("install", "--ignore-cluster", *arguments)
+    assert refused.exit_code == code
+    assert refused.stdout == ""
+    assert refused.stderr.count("\n") == 1
+    assert said in refused.stderr
+
+
+def test_server_that_is_gone_is_named(tmp_path: Path, refmesh: Callable[..., Result]) -> None:
+    path = tmp_path / "other"
+    path.write_text(
+        "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n"
+        "users: [{name: u, user: {token: t}}]\n"
+        "contexts: [{name: c, context: {cluster: c, user: u}}]\n"
+        "current-context: c\n"
+    )
+    refused = refmesh("install", "--kubeconfig", str(path))
+    assert refused.exit_code == 1
+    assert "http://127.0.0.1:1" in refused.stderr

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from reference_mesh.cli.report import FAIL, OK, WARN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from click.testing import Result
+
+
+PREFIX = "control_identity_cert"
+
+
+def meshed_pod(name: str = "web-0", **labels: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": "shop",
+            "labels": {"linkerd.io/control-plane-ns": "linkerd", "app": "web", **labels},
+            "annotations": {"linkerd.io/proxy-version": "0.1.0"},
+        },
+        "spec": {
+            "containers": [],
+            "initContainers": [{"name": "linkerd-proxy", "image": "meshmark.dev/proxy:0.1.0"}],
+        },
+        "status": {
+            "phase": "Running",
+            "podIP": "10.244.0.7",
+            "initContainerStatuses": [{"name": "linkerd-proxy", "ready": True, "state": {}}],
+        },
+    }
+
+
+def test_upgrade_changes_nothing_by_itself(refmesh: Callable[..., Result], installed: Any) -> None:
+    before = {key: value for key, value in installed.objects.items() if "/pods/" not in key}
+    result = refmesh("upgrade")
+    assert result.exit_code == 0, result.stderr
+    for document in yaml.safe_load_all(result.stdout):
+        kept = next(o for o in before.values() if same(o, document))
+        assert {**kept, "status": None} == {**document, "status": None}
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    keys = ("kind", "apiVersion")
+    return all(one[key] == other[key] for key in keys) and (
+        one["metadata"]["name"] == other["metadata"]["name"]
+    )
+
+
+def test_upgrade_keeps_choices_and_adds_new_ones(
+    refmesh: Callable[..., Result], installed: Any
+) -> None:
+    installed.apply(refmesh("upgrade", "--set", "proxy.logLevel=debug").stdout)
+    installed.apply(refmesh("upgrade", "--set", "proxy.uid=3000").stdout)
+    secret = installed.of("Secret", "linkerd-config-overrides")
+    kept = yaml.safe_load(base64.b64decode(secret["data"]["linkerd-config-overrides"]))
+    assert kept == {"proxy": {"logLevel": "debug", "uid": 3000}}
+
+
+def test_upgrade_keeps_what_users_put_beside_it(
+    refmesh: Callable[..., Result], installed: Any
+) -> None:
+    settings = '{"prometheusUrl": "http://prometheus.monitoring:9090"}\n'
+    installed.of("ConfigMap", "linkerd-config")["data"] = {"global": settings}
+    installed.apply(refmesh("upgrade").stdout)
+    assert installed.of("ConfigMap", "linkerd-config")["data"]["global"] == settings
+
+
+def test_upgrade_needs_an_installation(refmesh: Callable[..., Result]) -> None:
+    refused = refmesh("upgrade")
+    assert refused.exit_code == 1
+    assert "refmesh install" in refused.stderr
+
+
+def test_prune_prints_what_is_left_over(refmesh: Callable[..., Result], installed: Any) -> None:
+    assert refmesh("prune").stdout == ""
+    installed.add(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": "linkerd-old",
+                "namespace": "linkerd",
+                "labels": {"linkerd.io/control-plane-ns": "linkerd"},
+            },
+        }
+    )
+    assert yaml.safe_load(refmesh("prune").stdout) == {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "linkerd-old", "namespace": "linkerd"},
+    }
+
+
+def test_uninstall_lists_all_and_the_namespace_last(
+    refmesh: Callable[..., Result], installed: Any
+) -> None:
+    del installed
+    kinds = [item["kind"] for item in yaml.safe_load_all(refmesh("uninstall").stdout)]
+    assert kinds[0] == "MutatingWebhookConfiguration"
+    assert kinds[-1] == "Namespace"
+    assert {"CustomResourceDefinition", "ClusterRole", "Deployment"} <= set(kinds)
+
+
+def test_uninstall_spares_pods_in_the_mesh(refmesh: Callable[..., Result], installed: Any) -> None:
+    installed.add(meshed_pod())
+    refused = refmesh("uninstall")
+    assert refused.exit_code == 1
+    assert "shop/web-0" in refused.stderr
+    assert refmesh("uninstall", "--force").exit_code == 0
+
+
+def test_versions_of_all_parts(refmesh: Callable[..., Result], installed: Any) -> None:
+    installed.add(meshed_pod())
+    assert refmesh("version", "--proxy", "-n", "shop").stdout == (
+        "Client version: 0.1.0\nServer version: 0.1.0\nProxy versions:\n\t0.1.0 (1 pods)\n"
+    )
+    assert refmesh("version", "--client", "--short").stdout == "0.1.0\n"
+
+
+def test_check_is_good_after_install(refmesh: Callable[..., Result], installed: Any) -> None:
+    del installed
+    result = refmesh("check", "--wait", "0s")
+    assert result.exit_code == 0, result.stdout
+    assert result.stdout.endswith(f"\nStatus check results are {OK}\n")
+    assert FAIL not in result.stdout
+    assert WARN not in result.stdout
+
+
+def test_check_names_what_is_wrong_and_what_to_do(refmesh: Callable[..., Result]) -> None:
+    result = refmesh("check", "--wait", "0s")
+    assert result.exit_code == 1
+    assert result.stdout.endswith(
+        "linkerd-existence\n"
+        "-----------------\n"
+        f"{FAIL} 'linkerd-config' config map exists\n"
+        '    configmaps "linkerd-config" not found in namespace linkerd\n'
+        "    hint: install the control plane: refmesh install | kubectl apply -f -\n"
+        "\n"
+        f"Status check results are {FAIL}\n"
+    )
+
+
+def test_check_sees_an_issuer_of_another_root(
+    refmesh: Callable[..., Result], installed: Any
+) -> None:
+    other = yaml.safe_load_all(refmesh("install", "--ignore-cluster").stdout)
+    foreign = next(o for o in other if o["metadata"]["name"] == "linkerd-identity-issuer")
+    installed.add(foreign)
+    result = refmesh("check", "--wait", "0s", "-o", "json")
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    assert report["success"] is False
+    bad = [c for g in report["categories"] for c in g["checks"] if c["result"] == "error"]
+    assert [item["description"] for item in bad] == ["issuer cert is issued by the trust anchor"]
+
+
+def test_check_of_the_data_plane_sees_pods_with_old_anchors(
+    refmesh: Callable[..., Result], installed: Any
+) -> None:
+    pod = installed.add(meshed_pod())
+    pod["metadata"]["annotations"]["linkerd.io/trust-root-sha256"] = "old"
+    result = refmesh("check", "--proxy", "--wait", "0s", "-o", "short")
+    assert result.exit_code == 0
+    assert f"{WARN} data plane proxies certificate match CA" in result.stdout
+    assert "shop/web-0" in result.stdout
+
+
+def test_check_waits_no_longer_than_told(refmesh: Callable[..., Result], installed: Any) -> None:
+    installed.of("Deployment", "linkerd-identity")["status"] = {}
+    result = refmesh("check", "--wait", "0s")
+    assert result.exit_code == 1
+    assert "linkerd-identity: 0 of 1 replicas are ready" in result.stdout
+
+
+def test_endpoints_are_a_table(refmesh: Callable[..., Result], installed: Any) -> None:
+    pod = "/api/v1/namespaces/linkerd/pods/linkerd-destination-0:9996/proxy/endpoints"
+    endpoint = {"ip": "10.244.0.7", "port": 8080, "metricLabels": {"pod": "web-0"}}
+    answer = {"labels": {"namespace": "shop", "service": "web"}, "endpoints": [endpoint]}
+    installed.pages[pod] = (200, json.dumps(answer))
+    result = refmesh("diagnostics", "endpoints", "web.shop.svc.cluster.local:80")
+    assert result.stdout == (
+        "NAMESPACE   IP           PORT   POD     SERVICE\n"
+        "shop        10.244.0.7   8080   web-0   web.shop\n"
+    )
+
+
+def test_refusal_of_the_control_plane_is_passed_on(
+    refmesh: Callable[..., Result], installed: Any
+) -> None:
+    pod = "/api/v1/namespaces/linkerd/pods/linkerd-destination-0:9996/proxy/endpoints"
+    installed.pages[pod] = (400, '{"error": "10.0.0.1 is an address"}')
+    result = refmesh("diagnostics", "endpoints", "10.0.0.1:80")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: 10.0.0.1 is an address\n"
+
+
+def test_identity_comes_from_the_running_proxy(
+    refmesh: Callable[..., Result], installed: Any
+) -> None:
+    installed.add(meshed_pod())
+    base = "/api/v1/namespaces/shop/pods/web-0:4191/proxy"
+    name = "default.shop.serviceaccount.identity.linkerd.cluster.local"
+    installed.pages[f"{base}/env.json"] = (
+        200,
+        json.dumps({"LINKERD2_PROXY_IDENTITY_LOCAL_NAME": name}),
+    )
+    installed.pages[f"{base}/metrics"] = (
+        200,
+        f"{PREFIX}_expiration_timestamp_seconds 1.8e9\n{PREFIX}_refreshes_total 3\n",
+    )
+    rows = json.loads(refmesh("identity", "-n", "shop", "web-0", "-o", "json").stdout)
+    assert rows == [
+        {
+            "pod": "web-0",
+            "identity": name,
+            "issued": "never",
+            "expires": "2027-01-15T08:00:00Z",
+            "renewals": 3,
+        }
+    ]
+
+
+@pytest.mark.parametrize("command", ["install", "upgrade", "prune", "uninstall", "check"])
+def test_commands_say_how_to_use_them(refmesh: Callable[..., Result], command: str) -> None:
+    result = refmesh(command, "--help")
+    assert result.exit_code == 0
+    assert "--linkerd-namespace" in result.stdout
