@@ -34,7 +34,7 @@ def comparison_page(runs: Sequence[Run], histograms: Sequence[Mapping[str, Laten
         runs=list(zip(labels, runs, strict=True)),
         labels=labels,
         title=f"{' and '.join(labels)}",
-        headline=difference.sentence(labels, checks, figures),
+        headline=difference.sentence(runs, labels),
         headlines=[view.headline(run) for run in runs],
         worse=any(row.kind is difference.Kind.WORSE for row in rows),
         changed=changed,

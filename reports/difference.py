@@ -124,29 +124,43 @@ def conditions(runs: Sequence[Run]) -> list[Differing]:
     return sorted(found, key=lambda one: (not one.matters, one.name))
 
 
-def sentence(
-    labels: Sequence[str], checks: Sequence[CheckRow], figures: Sequence[FigureRow]
-) -> str:
-    """The comparison in one sentence."""
-    rows: list[CheckRow | FigureRow] = [*checks, *figures]
-    compared = [row for row in rows if row.kind is not Kind.SAME or _is_told(row)]
-    others = labels[1] if len(labels) == 2 else "one of the others"
+def sentence(runs: Sequence[Run], labels: Sequence[str]) -> str:
+    """The comparison in one sentence; with more than two runs, each against the first."""
+    if len(runs) > 2:
+        told = [
+            _short(label, _compared([runs[0], run]))
+            for label, run in zip(labels, runs, strict=True)
+        ][1:]
+        return f"Against {labels[0]}: {'; '.join(told)}."
+    compared = _compared(runs)
     worse = [row for row in compared if row.kind is Kind.WORSE]
     better = [row for row in compared if row.kind is Kind.BETTER]
-    rest = ", ".join(
-        f"{kind.value} on {count}"
+    rest = "".join(
+        f", {kind.value} on {count}"
         for kind in (Kind.CHANGED, Kind.SAME, Kind.INCONCLUSIVE)
         if (count := sum(row.kind is kind for row in compared))
     )
     if worse:
-        first = f"{others} is worse than {labels[0]} on {len(worse)} of {len(compared)}"
-        told = f"{first}: {_named(worse)}; better on {len(better)}"
-    elif better:
-        told = f"{others} is better than {labels[0]} on {len(better)} of {len(compared)}"
-        told += f": {_named(better)}; worse on none"
-    else:
-        told = f"Nothing is worse or better: {others} against {labels[0]}, {len(compared)} compared"
-    return f"{told[0].upper()}{told[1:]}{', ' + rest if rest else ''}."
+        first = f"{labels[1]} is worse than {labels[0]} on {len(worse)} of {len(compared)}"
+        return f"{first}: {_named(worse)}; better on {len(better)}{rest}."
+    if better:
+        first = f"{labels[1]} is better than {labels[0]} on {len(better)} of {len(compared)}"
+        return f"{first}: {_named(better)}; worse on none{rest}."
+    first = f"{labels[1]} is neither worse nor better than {labels[0]}"
+    return f"{first}: {len(compared)} compared{rest}."
+
+
+def _compared(runs: Sequence[Run]) -> list[CheckRow | FigureRow]:
+    """The rows that are a result; a check that no run asked is none."""
+    rows: list[CheckRow | FigureRow] = [*check_rows(runs), *figure_rows(runs)]
+    return [row for row in rows if row.kind is not Kind.SAME or _is_told(row)]
+
+
+def _short(label: str, compared: Sequence[CheckRow | FigureRow]) -> str:
+    worse = [row for row in compared if row.kind is Kind.WORSE]
+    better = [row for row in compared if row.kind is Kind.BETTER]
+    told = f"{label} is worse on {len(worse)}" + (f" ({_named(worse)})" if worse else "")
+    return f"{told} and better on {len(better)} of {len(compared)}"
 
 
 def _is_told(row: CheckRow | FigureRow) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 import msgspec
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from harness.record.model import CheckRecord, Evidence, KillMatrix, Run, Verdict, exit_code
 from reports import charts, view
@@ -79,13 +80,15 @@ def run_page(run: Run, matrix: KillMatrix | None, histograms: Mapping[str, Laten
 @functools.cache
 def environment() -> jinja2.Environment:
     """The templates, strict about names and escaping everything."""
-    return jinja2.Environment(
+    templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.filters["whole_ids"] = _whole_ids
+    return templates
 
 
 def shared() -> dict[str, Any]:
@@ -107,6 +110,13 @@ def fingerprint_sections(run: Run) -> dict[str, dict[str, str]]:
     for name, value in run.fingerprint.items():
         sections[name] = view.flat(value) if isinstance(value, dict) else {name: str(value)}
     return sections
+
+
+def _whole_ids(text: str) -> Markup:
+    """The text with the ids of checks kept on one line each."""
+    return Markup(  # noqa: S704 - escaped before anything is added
+        re.sub(r"[A-Z]{2,3}-\d+", r'<span class="whole">\g<0></span>', str(escape(text)))
+    )
 
 
 def _state(run: Run, matrix: KillMatrix | None) -> str:

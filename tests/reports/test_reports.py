@@ -275,8 +275,15 @@ def test_a_comparison_tells_the_worst_change_first() -> None:
         ("SP-01", "changed"),
         ("RT-01", "same"),
     ]
-    assert difference.sentence(["A", "B"], rows, []) == (
+    assert difference.sentence([before, after], ["A", "B"]) == (
         "B is worse than A on 1 of 4: TLS-03; better on 1, changed on 1, same on 1."
+    )
+    assert difference.sentence([before, after, before], ["A", "B", "C"]) == (
+        "Against A: B is worse on 1 (TLS-03) and better on 1 of 4; "
+        "C is worse on 0 and better on 0 of 3."
+    )
+    assert difference.sentence([before, before], ["A", "B"]) == (
+        "B is neither worse nor better than A: 3 compared, same on 3."
     )
 
 
