@@ -10,11 +10,22 @@ from __future__ import annotations
 from harness.workload.calls import Caller, RunningTraffic
 from harness.workload.client import Workload
 from harness.workload.findings import Findings, Flow
-from harness.workload.helper import Capture, Helper
+from harness.workload.helper import SIDECAR, Capture, Helper, Process, RogueServer
 from harness.workload.plans import Body, Http1, Messages, Plan, Tcp, steer
 from harness.workload.records import Attempt, Connections, Ledger, Outcome, Traffic
+from harness.workload.rogue import (
+    TRANSPORT_ALPN,
+    RawBytes,
+    TlsProbe,
+    TlsReport,
+    TransportHeader,
+    h1,
+    h2,
+)
 
 __all__ = [
+    "SIDECAR",
+    "TRANSPORT_ALPN",
     "Attempt",
     "Body",
     "Caller",
@@ -28,9 +39,17 @@ __all__ = [
     "Messages",
     "Outcome",
     "Plan",
+    "Process",
+    "RawBytes",
+    "RogueServer",
     "RunningTraffic",
     "Tcp",
+    "TlsProbe",
+    "TlsReport",
     "Traffic",
+    "TransportHeader",
     "Workload",
+    "h1",
+    "h2",
     "steer",
 ]

@@ -31,6 +31,11 @@ class Caller:
     def __init__(self, control: Control) -> None:
         self._control = control
 
+    @property
+    def name(self) -> str:
+        """Which pod this is, for messages."""
+        return self._control.name
+
     def is_ready(self) -> bool:
         """Whether the container says that it is ready; False also when it does not answer."""
         try:

@@ -15,14 +15,12 @@ use crate::call::outcome::Outcome;
 use crate::call::plan::Plan;
 use crate::call::stop::stop;
 use crate::call::{Caller, OUTCOMES_WAITING};
-use crate::calls::{self, Calls};
+use crate::calls::Calls;
 use crate::clock::unix_ns;
 use crate::control::{self, Api, Request, Response};
 use crate::options::Serve;
+use crate::records;
 use crate::serve::{self, App, Speech};
-
-/// Records in one answer of the control port.
-const LEDGER_PAGE: u64 = 50_000;
 
 /// Why the program cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -135,16 +133,10 @@ impl Api for Server {
         if let Some(response) = self.calls.handle(&request).await {
             return response;
         }
+        if let Some(response) = records::handle(&self.app, &request) {
+            return response;
+        }
         match request.route() {
-            ("GET", path) if path == ["ledger"] => self.ledger(&request),
-            ("GET", path) if path == ["connections"] => {
-                Response::json(&self.app.connections.report())
-            }
-            ("POST", path) if path == ["reset"] => {
-                self.app.ledger.reset();
-                self.app.connections.reset();
-                Response::json(&self.app.read_ledger(0, 0).0)
-            }
             ("GET", path) if path == ["ready"] => match self.is_ready() {
                 true => Response::json(&json!({"ready": true})),
                 false => Response::with_status(503, &json!({"ready": false})),
@@ -153,7 +145,6 @@ impl Api for Server {
                 self.unready.store(path[1] == "false", Ordering::Relaxed);
                 Response::json(&json!({"ready": self.is_ready()}))
             }
-            ("GET", path) if matches!(path[..], ["resolve", _]) => resolve(path[1]).await,
             _ => Response::not_found(&request),
         }
     }
@@ -162,42 +153,5 @@ impl Api for Server {
 impl Server {
     fn is_ready(&self) -> bool {
         Instant::now() >= self.ready_at && !self.unready.load(Ordering::Relaxed)
-    }
-
-    fn ledger(&self, request: &Request) -> Response {
-        let (since, limit) = match (
-            request.number("since", 0),
-            request.number("limit", LEDGER_PAGE),
-        ) {
-            (Ok(since), Ok(limit)) => (since, limit),
-            (Err(response), _) | (_, Err(response)) => return response,
-        };
-        let (summary, records) = self.app.read_ledger(since, limit.min(LEDGER_PAGE) as usize);
-        let first = serde_json::to_string(&summary).unwrap_or_default();
-        let (sender, lines) = mpsc::channel(calls::LINES_WAITING);
-        let producer = async move {
-            if sender.send(first).await.is_err() {
-                return;
-            }
-            for record in records {
-                if sender.send(record.into()).await.is_err() {
-                    return;
-                }
-            }
-        };
-        Response::Lines {
-            producer: Box::pin(producer),
-            lines,
-        }
-    }
-}
-
-async fn resolve(name: &str) -> Response {
-    match tokio::net::lookup_host((name, 0)).await {
-        Ok(addresses) => {
-            let addresses: Vec<String> = addresses.map(|a| a.ip().to_string()).collect();
-            Response::json(&json!({"name": name, "addresses": addresses}))
-        }
-        Err(error) => Response::json(&json!({"name": name, "error": error.to_string()})),
     }
 }

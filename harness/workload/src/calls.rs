@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde::Serialize;
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -78,13 +79,14 @@ impl Summary {
 }
 
 impl Calls {
-    /// Answers `/call` and `/traffic`; `None` when the path is another's.
+    /// Answers `/call`, `/traffic` and `/resolve`; `None` when the path is another's.
     pub async fn handle(&self, request: &Request) -> Option<Response> {
         Some(match request.route() {
             ("POST", path) if path == ["call"] => or_error(call(&request.body)),
             ("POST", path) if path == ["traffic"] => or_error(self.start(&request.body)),
             ("GET", path) if matches!(path[..], ["traffic", _]) => self.show(path[1]),
             ("DELETE", path) if matches!(path[..], ["traffic", _]) => self.end(path[1]).await,
+            ("GET", path) if matches!(path[..], ["resolve", _]) => resolve(path[1]).await,
             _ => return None,
         })
     }
@@ -114,7 +116,7 @@ impl Calls {
                 task,
             },
         );
-        Ok(Response::with_status(201, &serde_json::json!({"id": id})))
+        Ok(Response::with_status(201, &json!({"id": id})))
     }
 
     fn show(&self, id: &str) -> Response {
@@ -219,4 +221,14 @@ fn plan_of(body: &[u8]) -> Result<Plan, Response> {
 
 fn or_error(result: Result<Response, Response>) -> Response {
     result.unwrap_or_else(|error| error)
+}
+
+async fn resolve(name: &str) -> Response {
+    match tokio::net::lookup_host((name, 0)).await {
+        Ok(addresses) => {
+            let addresses: Vec<String> = addresses.map(|a| a.ip().to_string()).collect();
+            Response::json(&json!({"name": name, "addresses": addresses}))
+        }
+        Err(error) => Response::json(&json!({"name": name, "error": error.to_string()})),
+    }
 }

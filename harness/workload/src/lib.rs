@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! options, application, helper   the two processes
-//! control, calls                 their control ports
+//! control, calls, records        their control ports
 //! serve                          listeners, steering, ledger
 //! call                           plans, schedules, outcomes
 //! http1, h2io, websocket         protocols, used by both sides
@@ -21,6 +21,7 @@ pub mod h2io;
 pub mod helper;
 pub mod http1;
 pub mod options;
+pub mod records;
 pub mod replay;
 pub mod seeded;
 pub mod serve;

@@ -133,15 +133,17 @@ async fn connection(app: Arc<App>, stream: TcpStream, peer: SocketAddr, speech: 
     };
     let connection = app.connections.open(local, peer);
     match speech {
-        Speech::Http => http(app, Box::new(stream), connection).await,
+        Speech::Http => {
+            let inbound = Inbound::new(Box::new(stream) as Boxed, BytesMut::new());
+            http(app, inbound, connection).await;
+        }
         Speech::Echo => tcp::echo(app, stream, connection, false).await,
         Speech::Banner => tcp::echo(app, stream, connection, true).await,
     }
 }
 
-/// Serves whichever HTTP arrives on `io`.
-pub async fn http(app: Arc<App>, io: Boxed, connection: Connection) {
-    let mut inbound = Inbound::new(io, BytesMut::new());
+/// Serves whichever HTTP arrives.
+pub async fn http(app: Arc<App>, mut inbound: Inbound<Boxed>, connection: Connection) {
     loop {
         let have = inbound.buffered();
         let compared = have.len().min(H2_PREFACE.len());

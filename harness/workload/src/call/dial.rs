@@ -56,11 +56,19 @@ pub struct Dialer {
 impl Dialer {
     /// A dialer to where `plan` leads.
     pub fn new(plan: &Plan) -> Result<Self, String> {
-        Ok(Self {
-            address: plan.dial()?,
-            timeout: Duration::from_secs_f64(plan.connect_timeout_s),
+        Ok(Self::to(
+            plan.dial()?,
+            Duration::from_secs_f64(plan.connect_timeout_s),
+        ))
+    }
+
+    /// A dialer to `address`, a `host:port`, that gives up after `timeout`.
+    pub fn to(address: String, timeout: Duration) -> Self {
+        Self {
+            address,
+            timeout,
             opened: AtomicU64::new(0),
-        })
+        }
     }
 
     /// How many connections were opened.

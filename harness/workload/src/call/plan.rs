@@ -7,8 +7,9 @@ use serde::Deserialize;
 use crate::http1::Fields;
 use crate::seeded::BLOCK_BYTES;
 
-/// Bytes of a response that an outcome may carry; more is only counted and hashed.
-pub const KEEP_LIMIT_BYTES: usize = 64 * 1024;
+/// Bytes of a response that an outcome may carry; more is only counted and hashed. Room for a page
+/// of metrics.
+pub const KEEP_LIMIT_BYTES: usize = 4 << 20;
 
 /// Requests in progress at once.
 pub const CONCURRENCY_LIMIT: usize = 4096;

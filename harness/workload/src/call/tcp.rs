@@ -129,19 +129,31 @@ async fn receive(
     Ok(())
 }
 
+/// Bytes to send as they are, after a pause.
+pub struct Step {
+    /// The bytes.
+    pub data: Vec<u8>,
+    /// The pause before them.
+    pub pause: Duration,
+}
+
 /// Sends bytes as they are and reads until the server ends or `limit` bytes came.
 pub async fn raw(
     connection: &mut Connection,
-    data: &[u8],
+    steps: &[Step],
     half_close: bool,
     limit: u64,
     progress: &mut Progress,
 ) -> Result<(), Error> {
-    progress.flow.sends(data);
+    let flow = progress.flow.clone();
     let writer = &mut connection.writer;
     let sending = async {
-        writer.write_all(data).await?;
-        writer.flush().await?;
+        for step in steps {
+            tokio::time::sleep(step.pause).await;
+            writer.write_all(&step.data).await?;
+            writer.flush().await?;
+            flow.sends(&step.data);
+        }
         if half_close {
             writer.shutdown().await?;
         }
@@ -163,9 +175,16 @@ pub async fn raw(
         }
         Ok::<(), Error>(())
     };
-    // A server may refuse early; what it said counts, not that it did not read everything.
-    let (_, received) = tokio::join!(sending, receiving);
-    received
+    let mut sending = pin!(sending);
+    let mut receiving = pin!(receiving);
+    let mut sent = false;
+    loop {
+        tokio::select! {
+            // A server may refuse early; what it said counts, not that it did not read everything.
+            _ = &mut sending, if !sent => sent = true,
+            result = &mut receiving => return result,
+        }
+    }
 }
 
 impl Plan {
