@@ -46,7 +46,7 @@ impl TryFrom<pb::Server> for ServerPolicy {
                 Protocol::Http2(http(value.routes, value.local_rate_limit, &authorizations)?)
             }
             pb::proxy_protocol::Kind::Grpc(value) => {
-                let routes = each(value.routes, grpc_route)?;
+                let routes = each(value.routes, |route| grpc_route(route, &authorizations))?;
                 let routes = or_default(routes, &authorizations);
                 Protocol::Grpc(Http {
                     routes,
@@ -88,7 +88,7 @@ fn http(
     limit: Option<pb::HttpLocalRateLimit>,
     authorizations: &Arc<[Authorization]>,
 ) -> Result<Http, Invalid> {
-    let routes = each(routes, http_route)?;
+    let routes = each(routes, |route| http_route(route, authorizations))?;
     let rate_limit = limit.map(rate_limit).transpose()?.map(Arc::new);
     Ok(Http {
         routes: or_default(routes, authorizations),
@@ -104,7 +104,7 @@ fn or_default(routes: Vec<Route>, authorizations: &Arc<[Authorization]>) -> Arc<
     }
 }
 
-fn http_route(route: pb::HttpRoute) -> Result<Route, Invalid> {
+fn http_route(route: pb::HttpRoute, server: &[Authorization]) -> Result<Route, Invalid> {
     use pb::http_route::filter::Kind;
     let rules = each(route.rules, |rule| {
         let filters = each(rule.filters, |filter| match filter.kind {
@@ -121,12 +121,12 @@ fn http_route(route: pb::HttpRoute) -> Result<Route, Invalid> {
     Ok(Route {
         meta: Meta::inbound(route.metadata)?,
         hosts: each(route.hosts, host)?,
-        authorizations: route_authorizations(route.authorizations)?,
+        authorizations: route_authorizations(route.authorizations, server)?,
         rules,
     })
 }
 
-fn grpc_route(route: pb::GrpcRoute) -> Result<Route, Invalid> {
+fn grpc_route(route: pb::GrpcRoute, server: &[Authorization]) -> Result<Route, Invalid> {
     use pb::grpc_route::filter::Kind;
     let rules = each(route.rules, |rule| {
         let filters = each(rule.filters, |filter| match filter.kind {
@@ -142,15 +142,18 @@ fn grpc_route(route: pb::GrpcRoute) -> Result<Route, Invalid> {
     Ok(Route {
         meta: Meta::inbound(route.metadata)?,
         hosts: each(route.hosts, host)?,
-        authorizations: route_authorizations(route.authorizations)?,
+        authorizations: route_authorizations(route.authorizations, server)?,
         rules,
     })
 }
 
-fn route_authorizations(list: Vec<pb::Authz>) -> Result<Arc<[Authorization]>, Invalid> {
-    let mut list = each(list, authorization)?;
-    list.push(Authorization::loopback());
-    Ok(list.into())
+/// A route's authorizations extend those of its server; they replace none.
+fn route_authorizations(
+    list: Vec<pb::Authz>,
+    server: &[Authorization],
+) -> Result<Arc<[Authorization]>, Invalid> {
+    let own = each(list, authorization)?;
+    Ok(server.iter().cloned().chain(own).collect())
 }
 
 fn authorization(value: pb::Authz) -> Result<Authorization, Invalid> {
