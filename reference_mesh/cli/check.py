@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -99,6 +101,7 @@ def _result(category: str, check: Check, deadline_s: float) -> Result:
             message = str(warning)
         except RefmeshError as error:
             if check.patient and time.monotonic() < deadline_s:
+                _show_waiting(f"{check.description}: {error}")
                 threading.Event().wait(_INTERVAL_S)
                 continue
             outcome, message = "error", str(error)
@@ -113,6 +116,13 @@ def _result(category: str, check: Check, deadline_s: float) -> Result:
         )
 
 
+def _show_waiting(what: str) -> None:
+    """One line that the next one replaces, for people only."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        click.echo(f"\r\x1b[2K- waiting: {what}"[: width + 5] + "\r", err=True, nl=False)
+
+
 def _print_table(results: Iterable[Result], *, only_trouble: bool) -> bool:
     shown, good = "", True
     for result in results:
@@ -125,6 +135,8 @@ def _print_table(results: Iterable[Result], *, only_trouble: bool) -> bool:
             click.echo(f"{result.category}\n{'-' * len(result.category)}")
             shown = result.category
         mark, colour = _MARKS[result.result]
+        if sys.stderr.isatty():
+            click.echo("\x1b[2K", err=True, nl=False)
         click.echo(f"{click.style(mark, fg=colour)} {result.description}")
         for line in (result.error, f"hint: {result.hint}" if result.hint else ""):
             if line:

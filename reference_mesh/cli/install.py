@@ -51,7 +51,7 @@ def command(
 ) -> None:
     """Output Kubernetes resources to install the mesh; pipe them into `kubectl apply -f -`."""
     if only_crds:
-        click.echo(documents.dump_all(crds.documents()), nl=False)
+        click.echo(documents.dump_all(crds.documents(where.namespace)), nl=False)
         return
     scheme = ("identity.issuer.scheme=kubernetes.io/tls",) if external else ()
     values, _ = overrides.combine(*load_values_files(files), settings=(*scheme, *settings))

@@ -44,7 +44,7 @@ def command(
     stay as they are, unless replaced here.
     """
     if only_crds:
-        click.echo(documents.dump_all(crds.documents()), nl=False)
+        click.echo(documents.dump_all(crds.documents(where.namespace)), nl=False)
         return
     bundle, pair = given_issuer(anchors, issuer, key, external=False)
     with connected(where) as kubernetes:

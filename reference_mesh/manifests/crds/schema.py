@@ -169,7 +169,6 @@ def crd(
         "metadata": {
             "name": f"{plural}.{group}",
             "annotations": {names.CREATED_BY: f"refmesh/cli {names.VERSION}"},
-            "labels": {names.CONTROL_PLANE_NS: names.DEFAULT_NAMESPACE},
         },
         "spec": {
             "group": group,
