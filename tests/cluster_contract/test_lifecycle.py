@@ -200,3 +200,15 @@ def test_another_image_restarts_the_container(bench) -> None:
         timeout_s=10,
         holds=lambda waiting: waiting is not None and "ImagePull" in (waiting.reason or ""),
     )
+
+
+def test_memory_beyond_the_limit_is_death(bench) -> None:
+    bench.pod(
+        "greedy",
+        "python3 -c 'x = bytearray(200 << 20); print(len(x))'",
+        restartPolicy="Never",
+        container={"resources": {"limits": {"memory": "64Mi", "cpu": "1"}}},
+    )
+    bench.phase("greedy", "Failed")
+
+    assert bench.state("greedy").state.terminated.reason == "OOMKilled"

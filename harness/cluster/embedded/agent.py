@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from harness.cluster.embedded.api.node import Image, LogOptions, ProcessFacts
+    from harness.cluster.embedded.cgroups import Cgroups
     from harness.cluster.embedded.container_runner import ContainerRunner
     from harness.cluster.embedded.processes import ProcessStarter
     from harness.cluster.embedded.resources import Resource
@@ -41,10 +42,13 @@ _SOURCES = frozenset((("", "configmaps"), ("", "secrets")))
 class NodeAgent:
     """One node. It is also the `NodeApi` that the API server asks."""
 
-    def __init__(self, store: Store, starter: ProcessStarter, group: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, store: Store, starter: ProcessStarter, group: asyncio.TaskGroup, cgroups: Cgroups
+    ) -> None:
         self._store = store
         self._starter = starter
         self._group = group
+        self._cgroups = cgroups
         self._images = Images()
         self._addresses = Addresses()
         self._events = Events(store, "kubelet", NODE_NAME)
@@ -146,6 +150,7 @@ class NodeAgent:
                 events=self._events,
                 tokens=self._tokens,
                 addresses=self._addresses,
+                cgroups=self._cgroups,
             )
             self._workers[uid] = worker
             self._group.create_task(self._run(uid, worker))

@@ -2,17 +2,19 @@
 From an ordinary process to process 1 of a cluster.
 
 `python -m harness.cluster.embedded.bootstrap CONFIG` is started by `launch`. It opens the API's
-listener, the only thing outside the cluster, enters new pid, mount, network, IPC and host name
-namespaces, and forks process 1 into them. The outer process then only waits: it is what others
-know by pid and can signal. Process 1 forks the engine before it becomes the spawner, so that the
-spawner stays small.
+listener, the only thing outside the cluster, and forks process 1 into a new pid namespace, which
+goes on into mount, network, IPC and host name namespaces of its own. The outer process then only
+waits: it is what others know by pid and can signal. Process 1 forks the engine before it becomes
+the spawner, so that the spawner stays small.
 
 Nothing is left to clean up whichever process is killed: namespaces, links, rules and mounts are
-held by processes inside the pid namespace alone, and those end with process 1.
+held by processes inside the pid namespace alone, and those end with process 1. It in turn ends when
+the outer process does: a pipe tells it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.cluster.embedded import spawner, syscalls
+from harness.cluster.embedded.cgroups import group_name, remove_groups
 from harness.cluster.embedded.netlink import Netlink
 from harness.cluster.embedded.rootfs import STAGE
 
@@ -35,11 +38,7 @@ API_PORT = 6443
 """Where the API server listens inside; pods reach it as kubernetes.default, 10.96.0.1:443."""
 
 _SPACES = (
-    syscalls.CLONE_NEWPID
-    | syscalls.CLONE_NEWNS
-    | syscalls.CLONE_NEWNET
-    | syscalls.CLONE_NEWIPC
-    | syscalls.CLONE_NEWUTS
+    syscalls.CLONE_NEWNS | syscalls.CLONE_NEWNET | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
 )
 _SYSCTLS = {
     "net/ipv4/ip_forward": "1",
@@ -75,7 +74,7 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         return _refuse(config, f"cannot listen on 127.0.0.1:{config['port']}: {error.strerror}")
     try:
-        syscalls.unshare(_SPACES)
+        syscalls.unshare(syscalls.CLONE_NEWPID)  # of the children; this process stays outside
     except OSError as error:
         return _refuse(config, f"this machine does not allow new namespaces: {error}")
     reading, writing = os.pipe2(os.O_CLOEXEC)
@@ -91,6 +90,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: os.kill(first, signal.SIGKILL))
     _, status = os.waitpid(first, 0)
     os.close(writing)
+    remove_groups(group_name(config["pid"]))
     return 0 if status in (0, signal.SIGKILL) else 1
 
 
@@ -110,8 +110,8 @@ def _refuse(config: dict[str, Any], why: str) -> int:
 def _be_process_1(config: dict[str, Any], listener: socket.socket, outer: int) -> NoReturn:
     status = 1
     try:
-        syscalls.die_with_parent()
         syscalls.set_process_name("meshmark-node")
+        syscalls.unshare(_SPACES)
         _prepare_mounts()
         _prepare_network(config["name"])
         here, there = spawner.control_pair()
@@ -124,11 +124,24 @@ def _be_process_1(config: dict[str, Any], listener: socket.socket, outer: int) -
         os.close(config["ready_fd"])
         lifelines = [outer] + ([config["lifeline_fd"]] if config["lifeline_fd"] >= 0 else [])
         status = spawner.serve(here, engine, lifelines)
+        _end_all(config)
     except Exception as error:
         sys.stderr.write(f"meshmark: process 1 of cluster {config['name']} failed: {error}\n")
+        with contextlib.suppress(OSError):  # nobody listens any more once the cluster was up
+            _refuse(config, f"process 1 failed: {error}")
     finally:
         sys.stderr.flush()
         os._exit(status)
+
+
+def _end_all(config: dict[str, Any]) -> None:
+    """End every other process of the cluster, and remove what would outlive this one."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while os.wait():
+            pass
+    remove_groups(group_name(config["pid"]))
 
 
 def _prepare_mounts() -> None:

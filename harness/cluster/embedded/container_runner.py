@@ -26,6 +26,7 @@ from harness.errors import ClusterError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from harness.cluster.embedded.cgroups import Cgroups
     from harness.cluster.embedded.environment import Sources
     from harness.cluster.embedded.events import Events
     from harness.cluster.embedded.images import Images
@@ -60,6 +61,7 @@ class PodContext(Protocol):
     events: Events
     volumes: PodVolumes
     sources: Sources
+    cgroups: Cgroups
 
     @property
     def address(self) -> str:
@@ -204,12 +206,17 @@ class ContainerRunner:
     async def _launch(self, request: dict[str, Any]) -> _Run:
         log = ContainerLog()
         output = log.pipe()
-        request = {**request, "sandbox": self._context.sandbox.pid}
+        identity = secrets.token_hex(32)
+        request = {
+            **request,
+            "sandbox": self._context.sandbox.pid,
+            "cgroups": self._limit(identity, request["limits"]),
+        }
         try:
             process = await self._context.starter.container(request, output)
         finally:
             os.close(output)
-        run = _Run(process, log, request, secrets.token_hex(32), _mount_namespace(process.pid))
+        run = _Run(process, log, request, identity, _mount_namespace(process.pid))
         self._current = run
         if self._runs:
             self.restarts += 1
@@ -222,6 +229,24 @@ class ContainerRunner:
         self.state = {"running": {"startedAt": run.started_at}}
         self._context.changed()
         return run
+
+    def _limit(self, identity: str, limits: dict[str, float]) -> list[str]:
+        if not limits:
+            return []
+        cgroups, memory = self._context.cgroups, limits.get("memory")
+        try:
+            joined = cgroups.limit(
+                identity,
+                cpu=limits.get("cpu"),
+                memory_bytes=None if memory is None else int(memory),
+            )
+        except OSError as error:
+            self._event("LimitsNotEnforced", f"limits cannot be set: {error}", warning=True)
+            return []
+        if not joined:
+            text = "this machine lets no control groups be made: limits are not enforced"
+            self._event("LimitsNotEnforced", text, warning=True)
+        return joined
 
     # Running
 
@@ -240,7 +265,9 @@ class ContainerRunner:
         self.up.clear()
         self.ready = self.started = False
         self.exit_code = run.process.ended.result()
-        self.state = {"terminated": _ended(run, self.exit_code)}
+        starved = self._context.cgroups.killed_for_memory(run.identity)
+        self._context.cgroups.release(run.identity)
+        self.state = {"terminated": _ended(run, self.exit_code, starved=starved)}
         if run.process.failed:
             self._event("Failed", f"Error: {run.process.failed}", warning=True)
         self._context.changed()
@@ -418,8 +445,10 @@ def _ignore(_: bool, __: str) -> None:
     pass
 
 
-def _ended(run: _Run, code: int) -> dict[str, Any]:
+def _ended(run: _Run, code: int, *, starved: bool) -> dict[str, Any]:
     reason = "StartError" if run.process.failed else "Completed" if code == 0 else "Error"
+    if starved and code:
+        reason = "OOMKilled"
     ended: dict[str, Any] = {
         "exitCode": code,
         "reason": reason,

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.cluster.embedded.environment import expand, hostname
+from harness.cluster.embedded.environment import expand, hostname, parse_quantity
 from harness.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def request(
         "env": env,
         "cwd": container.get("workingDir") or "/",
         "cgroups": [],
+        "limits": _limits(container),
         **privileges,
     }
 
@@ -132,6 +133,14 @@ def _permitted() -> int:
     status = Path("/proc/self/status").read_text()
     found = re.search(r"^CapPrm:\s*([0-9a-f]+)$", status, re.MULTILINE)
     return int(found[1], 16) if found else 0
+
+
+def _limits(container: Obj) -> dict[str, float]:
+    """Cores and bytes that the container may not exceed; what is not limited is not in it."""
+    limits = (container.get("resources") or {}).get("limits") or {}
+    return {
+        name: float(parse_quantity(limits[name])) for name in ("cpu", "memory") if name in limits
+    }
 
 
 def _volume_mounts(

@@ -26,6 +26,7 @@ from harness.cluster.embedded.api.http1 import LimitedHttp
 from harness.cluster.embedded.api.operations import Operations
 from harness.cluster.embedded.api.tokens import Tokens
 from harness.cluster.embedded.bootstrap import API_ADDRESS, API_PORT, NODE_ADDRESS
+from harness.cluster.embedded.cgroups import Cgroups, group_name
 from harness.cluster.embedded.controllers import Controllers
 from harness.cluster.embedded.dns import Names, serve_dns
 from harness.cluster.embedded.processes import ProcessStarter
@@ -59,7 +60,8 @@ async def _serve(config: dict[str, Any], listener: socket.socket, control: socke
     store = Store()
     tokens = Tokens(store)
     async with asyncio.TaskGroup() as group:
-        agent = NodeAgent(store, ProcessStarter(control), group)
+        cgroups = Cgroups(group_name(config["pid"]))
+        agent = NodeAgent(store, ProcessStarter(control), group, cgroups)
         operations = Operations(store, agent)
         Controllers(operations, group, node=NODE_NAME, zone=seed.ZONE, root_ca=identity.ca)
         rules = ServiceRules(store)

@@ -25,6 +25,7 @@ from harness.errors import ClusterError
 
 if TYPE_CHECKING:
     from harness.cluster.embedded.addresses import Addresses
+    from harness.cluster.embedded.cgroups import Cgroups
     from harness.cluster.embedded.events import Events
     from harness.cluster.embedded.images import Images
     from harness.cluster.embedded.processes import Process, ProcessStarter
@@ -52,11 +53,13 @@ class PodWorker:
         events: Events,
         tokens: TokenIssuer,
         addresses: Addresses,
+        cgroups: Cgroups,
     ) -> None:
         self.pod = copy.deepcopy(pod)
         self.starter = starter
         self.images = images
         self.events = events
+        self.cgroups = cgroups
         self.sources = Sources(store, pod["metadata"]["namespace"])
         self.volumes = PodVolumes(self.pod, self.sources, tokens)
         self.address = ""

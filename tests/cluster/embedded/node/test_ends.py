@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from lightkube.models.core_v1 import Container, PodSpec
+from lightkube.models.core_v1 import Container, PodSpec, ResourceRequirements
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Node, Pod
 
@@ -73,12 +73,28 @@ def gone(spaces: set[str]) -> None:
     )
 
 
+def without_groups(outer: int) -> None:
+    """Control groups are the one thing that is not in a namespace."""
+    until(
+        lambda: list(Path("/sys/fs/cgroup").glob(f"*/meshmark-{outer}")),
+        what="control groups removed",
+        timeout_s=5,
+        interval_s=0.02,
+        holds=lambda groups: not groups,
+    )
+
+
 def run_pods(cluster: embedded.EmbeddedCluster) -> None:
     """One pod of each make: own pid namespaces, and a shared one."""
     cluster.load_images([IMAGE])
     client = cluster.client()
     for name, shared in (("own", False), ("shared", True)):
-        container = Container(name="app", image=IMAGE.reference, args=["sleep 1000 & wait"])
+        container = Container(
+            name="app",
+            image=IMAGE.reference,
+            args=["sleep 1000 & wait"],
+            resources=ResourceRequirements(limits={"memory": "64Mi"}),
+        )
         spec = PodSpec(
             containers=[container], shareProcessNamespace=shared, terminationGracePeriodSeconds=0
         )
@@ -108,6 +124,7 @@ def test_killing_a_vital_process_ends_everything(victim: int) -> None:
 
         assert spaces
         gone(spaces)
+        without_groups(cluster.pid)
         if victim == 2:
             assert "the engine" in cluster.log.read_text()
     assert Path("/proc/self/mounts").read_text() == mounts
@@ -150,6 +167,7 @@ def test_a_cluster_dies_with_its_caller() -> None:
         caller.kill()
     assert spaces
     gone(spaces)
+    without_groups(pid)
 
 
 def test_two_clusters_do_not_meet() -> None:
