@@ -267,3 +267,6 @@ fn find_route<'a>(policy: &'a ServerPolicy, request: &Request<Incoming>) -> Opti
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -175,3 +175,94 @@ fn tuned(stream: TcpStream) -> io::Result<TcpStream> {
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     Ok(stream)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ConnectError, Target};
+    use crate::config::ControlAddr;
+    use crate::control::Resolver;
+    use crate::identity::Id;
+    use crate::telemetry::Telemetry;
+    use crate::tls::Credentials;
+    use crate::tls::test_pki::Authority;
+    use rustls::pki_types::ServerName;
+    use std::time::Duration;
+    use tokio::net::TcpListener;
+    use tokio::task::JoinSet;
+    use tokio_rustls::TlsAcceptor;
+
+    const POLICY: &str = "policy.linkerd.serviceaccount.identity.linkerd.cluster.local";
+
+    fn addr(host: &str, name: Option<&str>) -> ControlAddr {
+        ControlAddr {
+            host: host.to_owned(),
+            port: 8090,
+            name: name.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn only_loopback_is_plain_text() {
+        assert!(
+            Target::new(&addr("127.0.0.1", Some(POLICY)))
+                .expect("fine")
+                .tls
+                .is_none()
+        );
+        assert!(
+            Target::new(&addr("localhost", None))
+                .expect("fine")
+                .tls
+                .is_none()
+        );
+        let (id, _) = Target::new(&addr("10.0.0.1", Some(POLICY)))
+            .expect("fine")
+            .tls
+            .expect("TLS");
+        assert_eq!(id.as_str(), POLICY);
+        for name in [None, Some("not a name")] {
+            assert!(matches!(
+                Target::new(&addr("10.0.0.1", name)),
+                Err(ConnectError::Name(_))
+            ));
+        }
+    }
+
+    /// Connects to a server that shows the identity `shown`, wanting `POLICY`.
+    async fn connect(client: &Credentials, server: Credentials) -> Result<(), ConnectError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let port = listener.local_addr().expect("bound").port();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let (stream, _) = listener.accept().await.expect("accepted");
+            // Kept open, so that the client's verdict is about TLS alone.
+            let _stream = TlsAcceptor::from(server.server_config())
+                .accept(stream)
+                .await;
+            std::future::pending::<()>().await;
+        });
+        let target = Target {
+            host: "127.0.0.1".to_owned(),
+            port,
+            tls: Some((
+                Id::parse(POLICY).expect("valid"),
+                ServerName::try_from(POLICY).expect("valid"),
+            )),
+        };
+        let resolver = Resolver::new(Telemetry::new(Duration::from_secs(1)));
+        target.connect("policy", &resolver, client).await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn the_peer_must_be_the_component() {
+        let authority = Authority::new();
+        let client = authority.credentials("web.ns");
+        connect(&client, authority.credentials(POLICY))
+            .await
+            .expect("connected");
+        let result = connect(&client, authority.credentials("other.ns")).await;
+        assert!(matches!(result, Err(ConnectError::Tls(..))), "{result:?}");
+        let result = connect(&client, Authority::new().credentials(POLICY)).await;
+        assert!(matches!(result, Err(ConnectError::Tls(..))), "{result:?}");
+    }
+}

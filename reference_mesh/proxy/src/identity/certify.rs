@@ -159,3 +159,6 @@ fn refresh_in(expiry: SystemTime, settings: &Settings) -> Duration {
     life.mul_f64(REFRESH_AT)
         .clamp(settings.min_refresh, longest)
 }
+
+#[cfg(test)]
+mod tests;
