@@ -32,46 +32,33 @@ def documents(namespace: str) -> list[dict[str, Any]]:
             _rule("authentication.k8s.io", ("tokenreviews",), ("create",)),
         ],
         "linkerd-destination": [
-            _rule("", ("pods", "services", "namespaces", "nodes", "endpoints"), _READ),
-            _rule("apps", ("replicasets", "deployments"), _READ),
+            _rule("", ("namespaces", "nodes", "pods", "services"), _READ),
             _rule("discovery.k8s.io", ("endpointslices",), _READ),
             _rule("linkerd.io", ("serviceprofiles",), _READ),
             _rule("policy.linkerd.io", _POLICY_KINDS, _READ),
-            _rule("policy.linkerd.io", _WITH_STATUS, ("patch", "update")),
-            _rule("gateway.networking.k8s.io", _ROUTES, _READ),
-            _rule("gateway.networking.k8s.io", _ROUTES_STATUS, ("patch", "update")),
-            _rule("split.smi-spec.io", ("trafficsplits",), _READ),
-            _rule("workload.linkerd.io", ("externalworkloads",), _READ),
-            _rule("apiextensions.k8s.io", ("customresourcedefinitions",), _READ),
         ],
         "linkerd-proxy-injector": [
-            _rule("", ("namespaces",), _READ),
+            _rule("", ("namespaces",), ("get",)),
         ],
     }
     roles, bindings = [], []
     for name, rules in cluster.items():
         full = f"linkerd-{namespace}-{name.removeprefix('linkerd-')}"
-        roles.append(_role(full, None, components[name], rules))
-        bindings.append(_binding(full, None, name, namespace, components[name]))
-    roles.append(_role("linkerd-identity", namespace, "identity", _OWN_OF_IDENTITY))
-    bindings.append(
-        _binding("linkerd-identity", namespace, "linkerd-identity", namespace, "identity")
-    )
+        roles.append(_role(full, namespace, components[name], rules, cluster_wide=True))
+        bindings.append(_binding(full, namespace, components[name], name, cluster_wide=True))
+    own = "linkerd-identity"
+    roles.append(_role(own, namespace, "identity", _OWN_OF_IDENTITY, cluster_wide=False))
+    bindings.append(_binding(own, namespace, "identity", own, cluster_wide=False))
     return [*accounts, *roles, *bindings]
 
 
 _POLICY_KINDS = (
     "authorizationpolicies",
-    "egressnetworks",
-    "httplocalratelimitpolicies",
-    "httproutes",
     "meshtlsauthentications",
     "networkauthentications",
     "serverauthorizations",
     "servers",
 )
-_WITH_STATUS = ("egressnetworks/status", "httplocalratelimitpolicies/status", "httproutes/status")
-_ROUTES = ("grpcroutes", "httproutes", "tcproutes", "tlsroutes")
 _OWN_OF_IDENTITY = [
     {
         "apiGroups": [""],
@@ -88,7 +75,6 @@ _OWN_OF_IDENTITY = [
     # Certificates issued and issuers reloaded are told where the control plane lives, only there.
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
 ]
-_ROUTES_STATUS = tuple(f"{route}/status" for route in _ROUTES)
 
 
 def _rule(group: str, resources: tuple[str, ...], verbs: tuple[str, ...]) -> dict[str, Any]:
@@ -96,27 +82,27 @@ def _rule(group: str, resources: tuple[str, ...], verbs: tuple[str, ...]) -> dic
 
 
 def _role(
-    name: str, namespace: str | None, component: str, rules: list[dict[str, Any]]
+    name: str, namespace: str, component: str, rules: list[dict[str, Any]], *, cluster_wide: bool
 ) -> dict[str, Any]:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role" if namespace else "ClusterRole",
-        "metadata": metadata(name, namespace, component),
+        "kind": "ClusterRole" if cluster_wide else "Role",
+        "metadata": metadata(name, namespace, component, cluster_wide=cluster_wide),
         "rules": rules,
     }
 
 
 def _binding(
-    name: str, namespace: str | None, account: str, account_namespace: str, component: str
+    name: str, namespace: str, component: str, account: str, *, cluster_wide: bool
 ) -> dict[str, Any]:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding" if namespace else "ClusterRoleBinding",
-        "metadata": metadata(name, namespace, component),
+        "kind": "ClusterRoleBinding" if cluster_wide else "RoleBinding",
+        "metadata": metadata(name, namespace, component, cluster_wide=cluster_wide),
         "roleRef": {
             "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "Role" if namespace else "ClusterRole",
+            "kind": "ClusterRole" if cluster_wide else "Role",
             "name": name,
         },
-        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": account_namespace}],
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
     }

@@ -47,6 +47,7 @@ def documents(values: Values, namespace: str, credentials: Credentials) -> list[
         _configuration(
             "MutatingWebhookConfiguration",
             INJECTOR_CONFIG,
+            namespace,
             "proxy-injector",
             {
                 **hook.document("linkerd-proxy-injector", wanted, injector),
@@ -57,12 +58,14 @@ def documents(values: Values, namespace: str, credentials: Credentials) -> list[
         _configuration(
             "ValidatingWebhookConfiguration",
             PROFILE_CONFIG,
+            namespace,
             "destination",
             hook.document("linkerd-sp-validator", profiles, validator),
         ),
         _configuration(
             "ValidatingWebhookConfiguration",
             POLICY_CONFIG,
+            namespace,
             "destination",
             hook.document("linkerd-policy-validator", policies, validator),
         ),
@@ -105,11 +108,13 @@ class _Hooks:
         }
 
 
-def _configuration(kind: str, name: str, component: str, webhook: dict[str, Any]) -> dict[str, Any]:
+def _configuration(
+    kind: str, name: str, namespace: str, component: str, webhook: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": kind,
-        "metadata": metadata(name, None, component),
+        "metadata": metadata(name, namespace, component, cluster_wide=True),
         "webhooks": [webhook],
     }
 

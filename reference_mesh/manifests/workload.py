@@ -49,16 +49,15 @@ class Component:
 
 
 def metadata(
-    name: str, namespace: str | None, component: str = "", **annotations: str
+    name: str, namespace: str, component: str = "", *, cluster_wide: bool = False
 ) -> dict[str, Any]:
-    """Metadata of an object of the control plane."""
-    result: dict[str, Any] = {"name": name}
-    if namespace is not None:
-        result["namespace"] = namespace
-    result["labels"] = labels(namespace or names.DEFAULT_NAMESPACE, component)
-    if annotations:
-        result["annotations"] = dict(annotations)
-    return result
+    """
+    Metadata of an object of the control plane in this namespace.
+
+    cluster_wide: of a kind that has no namespace; it still carries the control plane's label.
+    """
+    place = {} if cluster_wide else {"namespace": namespace}
+    return {"name": name, **place, "labels": labels(namespace, component)}
 
 
 def labels(namespace: str, component: str = "") -> dict[str, str]:

@@ -168,3 +168,15 @@ def test_server_that_is_gone_is_named(tmp_path: Path, refmesh: Callable[..., Res
     refused = refmesh("install", "--kubeconfig", str(path))
     assert refused.exit_code == 1
     assert "http://127.0.0.1:1" in refused.stderr
+
+
+def test_everything_is_found_again_in_another_namespace(
+    refmesh: Callable[..., Result], api: Any
+) -> None:
+    api.apply(refmesh("-L", "other", "install", "--crds").stdout)
+    printed = documents(refmesh("-L", "other", "install"))
+    for document in printed:
+        api.add(document)
+    listed = documents(refmesh("-L", "other", "uninstall"))
+    found = {(item["kind"], item["metadata"]["name"]) for item in listed}
+    assert {(item["kind"], item["metadata"]["name"]) for item in printed} <= found
