@@ -159,6 +159,9 @@ class MethodNotAllowed(ApiError):
     code = 405
     reason = "MethodNotAllowed"
 
+    def __init__(self) -> None:
+        super().__init__("the server does not allow this method on the requested resource")
+
 
 class AlreadyExists(ApiError):
     """An object of that name is there."""

@@ -18,15 +18,15 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-
+from harness.cluster.embedded import mutations
+from harness.cluster.embedded.kinds import BUILT_IN
+from harness.cluster.embedded.mutations import Obj, copied, timestamp
 from harness.cluster.embedded.resources import Registry
 from harness.cluster.embedded.selectors import Selector, selector
 from harness.cluster.embedded.status import (
     AlreadyExists,
     BadRequest,
     Cause,
-    Conflict,
     Expired,
     Forbidden,
     Invalid,
@@ -41,19 +41,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Deleted", "Obj", "Objs", "Store", "copied", "timestamp"]
 
-Obj = dict[str, Any]
-"""A Kubernetes object as JSON."""
-
 Objs = list[Obj]
+
+_REQUIRED = "FieldValueRequired"
 
 _KEPT_CHANGES = 1024
 """Per kind; a watch from further back gets 410 and lists again."""
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 """Of generated names: as in Kubernetes, nothing that could spell a word."""
-
-_CREATED_HERE = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
-"""Metadata that only the server writes."""
 
 
 class Deleted(NamedTuple):
@@ -83,7 +79,7 @@ class Store:
     """
 
     def __init__(self, registry: Registry | None = None) -> None:
-        self.registry = registry or Registry()
+        self.registry = registry or Registry(BUILT_IN)
         self.resource_version = 1
         self._shelves: dict[Key, _Shelf] = {}
         self._uids: dict[str, tuple[Key, str, str]] = {}
@@ -244,18 +240,20 @@ class Store:
         resource = self.registry[kind]
         metadata = obj["metadata"]
         old = self.peek(kind, metadata.get("namespace"), metadata["name"])
-        _require_unchanged(resource, old, metadata)
-        new = _merged(resource, old, obj, subresource)
+        mutations.require_unchanged(resource, old, metadata)
+        new = mutations.merged(resource, old, obj, subresource)
         if new == old:
             return copied(old)
-        _require_no_new_finalizers(resource, old, new)
-        if _without(new, "metadata", "status") != _without(old, "metadata", "status"):
+        mutations.require_no_new_finalizers(resource, old, new)
+        if mutations.without(new, "metadata", "status") != mutations.without(
+            old, "metadata", "status"
+        ):
             generation = old["metadata"].get("generation")
             if generation is not None:
                 new["metadata"]["generation"] = generation + 1
         if dry_run:
             return new
-        if _may_go(new):
+        if mutations.may_go(new):
             self._remove(resource, new)
         else:
             self._put(resource, "MODIFIED", new, old)
@@ -285,7 +283,7 @@ class Store:
         self.check_preconditions(kind, namespace, name, options)
         resource = self.registry[kind]
         old = self.peek(kind, namespace, name)
-        grace_s = _grace_s(resource, old, options.get("gracePeriodSeconds"))
+        grace_s = mutations.grace_s(resource, old, options.get("gracePeriodSeconds"))
         new = copied(old)
         metadata = new["metadata"]
         if "deletionTimestamp" not in metadata:
@@ -296,7 +294,7 @@ class Store:
                 metadata["generation"] += 1
         elif grace_s < metadata.get("deletionGracePeriodSeconds", 0):
             metadata["deletionGracePeriodSeconds"] = grace_s
-        gone = _may_go(new)
+        gone = mutations.may_go(new)
         if options.get("dryRun"):
             return Deleted(new, gone)
         if gone:
@@ -310,7 +308,7 @@ class Store:
     ) -> None:
         """Check the preconditions of DeleteOptions. Raises NotFound or Conflict."""
         expected = options.get("preconditions") or {}
-        _require_unchanged(self.registry[kind], self.peek(kind, namespace, name), expected)
+        mutations.require_unchanged(self.registry[kind], self.peek(kind, namespace, name), expected)
 
     # Parts of writing
 
@@ -322,7 +320,7 @@ class Store:
         metadata = new.setdefault("metadata", {})
         if metadata.pop("resourceVersion", None):
             raise BadRequest("resourceVersion should not be set on objects to be created")
-        for name in (*_CREATED_HERE, "generation", "selfLink"):
+        for name in (*mutations.CREATED_HERE, "generation", "selfLink"):
             metadata.pop(name, None)
         if not metadata.get("name"):
             metadata["name"] = self._generated_name(resource, metadata)
@@ -406,98 +404,3 @@ class Store:
             watcher.offer(change)
         for listener in self._listeners:
             listener(resource, change)
-
-
-_REQUIRED = "FieldValueRequired"
-
-
-def copied(obj: Obj) -> Obj:
-    """A deep copy of a JSON object."""
-    copy: Obj = msgspec.json.decode(msgspec.json.encode(obj))
-    return copy
-
-
-def timestamp(at: dt.datetime | None = None) -> str:
-    """A time, now unless given, as Kubernetes writes it: UTC in whole seconds."""
-    at = at or dt.datetime.now(dt.UTC)
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _require_unchanged(resource: Resource, old: Obj, expected: Obj) -> None:
-    current = old["metadata"]
-    if expected.get("uid") and expected["uid"] != current["uid"]:
-        raise Conflict(
-            resource,
-            current["name"],
-            f"Precondition failed: UID in precondition: {expected['uid']}, "
-            f"UID in object meta: {current['uid']}",
-        )
-    version = expected.get("resourceVersion")
-    if version and version != current["resourceVersion"]:
-        raise Conflict(resource, current["name"])
-
-
-def _require_no_new_finalizers(resource: Resource, old: Obj, new: Obj) -> None:
-    if "deletionTimestamp" not in old["metadata"]:
-        return
-    before = set(old["metadata"].get("finalizers") or ())
-    added = sorted(set(new["metadata"].get("finalizers") or ()) - before)
-    if added:
-        message = (
-            "Forbidden: no new finalizers can be added if the object is being deleted, found new "
-            f"finalizers {added}"
-        )
-        cause = Cause("metadata.finalizers", message, "FieldValueForbidden")
-        raise Invalid(resource, new["metadata"]["name"], [cause])
-
-
-def _merged(resource: Resource, old: Obj, obj: Obj, subresource: str | None) -> Obj:
-    """What an update makes of the stored and the given object; shares nothing with either."""
-    if subresource == "status":
-        new = copied(old)
-        new.pop("status", None)
-        if "status" in obj:
-            new["status"] = copied(obj["status"])
-        if "managedFields" in obj["metadata"]:
-            new["metadata"]["managedFields"] = copied(obj["metadata"])["managedFields"]
-        return new
-    new = copied(obj)
-    if resource.has_status:
-        new.pop("status", None)
-        if "status" in old:
-            new["status"] = copied(old)["status"]
-    for name in (*_CREATED_HERE, "generation", "resourceVersion"):
-        new["metadata"].pop(name, None)
-        if name in old["metadata"]:
-            new["metadata"][name] = old["metadata"][name]
-    for name in ("finalizers", "ownerReferences", "labels", "annotations"):
-        if name in new["metadata"] and not new["metadata"][name]:
-            del new["metadata"][name]
-    return {**new, "apiVersion": old["apiVersion"], "kind": old["kind"]}
-
-
-def _may_go(obj: Obj) -> bool:
-    """Whether nothing holds an object back that is being deleted."""
-    metadata = obj["metadata"]
-    if "deletionTimestamp" not in metadata or metadata.get("finalizers"):
-        return False
-    if metadata.get("deletionGracePeriodSeconds"):
-        return False
-    return not (obj["kind"] == "Namespace" and (obj.get("spec") or {}).get("finalizers"))
-
-
-def _grace_s(resource: Resource, obj: Obj, asked_s: int | None) -> int:
-    """How long an object may linger, in seconds: only a pod that may run somewhere does."""
-    if resource.key != ("", "pods"):
-        return 0
-    spec = obj.get("spec") or {}
-    ended = (obj.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
-    if ended or not spec.get("nodeName"):
-        return 0
-    if asked_s is None:
-        asked_s = spec.get("terminationGracePeriodSeconds", 30)
-    return max(0, int(asked_s))
-
-
-def _without(obj: Obj, *names: str) -> Obj:
-    return {name: value for name, value in obj.items() if name not in names}

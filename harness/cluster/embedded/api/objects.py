@@ -44,9 +44,7 @@ class Objects:
         by_method = self._on_object if place.name else self._on_collection
         handler = by_method.get(ask.request.method)
         if handler is None:
-            raise MethodNotAllowed(
-                "the server does not allow this method on the requested resource"
-            )
+            raise MethodNotAllowed
         return await handler(self, ask)
 
     async def _get(self, ask: Ask) -> Response:
@@ -56,9 +54,7 @@ class Objects:
 
     async def _list(self, ask: Ask) -> Response:
         if "list" not in ask.place.resource.verbs:
-            raise MethodNotAllowed(
-                "the server does not allow this method on the requested resource"
-            )
+            raise MethodNotAllowed
         chosen = self._selector(ask)
         if ask.query.get("watch") in {"true", "1"}:
             return self._watch(ask, chosen)
@@ -156,9 +152,7 @@ class Objects:
         options = await asks.delete_options(ask.request)
         resource = ask.place.resource
         if resource.namespaced and not ask.place.namespace:
-            raise MethodNotAllowed(
-                "the server does not allow this method on the requested resource"
-            )
+            raise MethodNotAllowed
         items = self._store.scan(resource.key, self._selector(ask))
         for item in items:
             try:

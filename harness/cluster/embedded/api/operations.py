@@ -176,9 +176,7 @@ class Operations:
     def _resource(self, kind: Key, verb: str) -> Resource:
         resource = self.store.registry[kind]
         if verb not in resource.verbs:
-            raise MethodNotAllowed(
-                "the server does not allow this method on the requested resource"
-            )
+            raise MethodNotAllowed
         return resource
 
     def _decode(self, resource: Resource, version: str, obj: Obj, write: Write) -> None:

@@ -49,9 +49,7 @@ class Pods:
 
         """
         if ask.request.method != "GET":
-            raise MethodNotAllowed(
-                "the server does not allow this method on the requested resource"
-            )
+            raise MethodNotAllowed
         place = ask.place
         pod = self._store.peek(_PODS, place.namespace, place.name)
         container = _container(pod, ask.query.get("container", ""))
@@ -73,9 +71,7 @@ class Pods:
 
         """
         if ask.request.method != "POST":
-            raise MethodNotAllowed(
-                "the server does not allow this method on the requested resource"
-            )
+            raise MethodNotAllowed
         place = ask.place
         eviction = await asks.body_object(ask.request)
         options = eviction.get("deleteOptions") or {}

@@ -50,9 +50,7 @@ class Reviews:
 
         """
         if ask.request.method != "POST" or ask.place.name:
-            raise MethodNotAllowed(
-                "the server does not allow this method on the requested resource"
-            )
+            raise MethodNotAllowed
         review = await _body(ask)
         kind = ask.place.resource.kind
         if kind == "TokenReview":
@@ -75,9 +73,7 @@ class Reviews:
 
         """
         if ask.request.method != "POST":
-            raise MethodNotAllowed(
-                "the server does not allow this method on the requested resource"
-            )
+            raise MethodNotAllowed
         request = await _body(ask, kind="TokenRequest", api_version="authentication.k8s.io/v1")
         spec = request.get("spec") or {}
         expiry_s = spec.get("expirationSeconds")

@@ -60,9 +60,7 @@ class Scaling:
             change = await patches.change_of(ask, ListKinds(place.resource))
             updated = await self._modified(ask, change)
         else:
-            raise MethodNotAllowed(
-                "the server does not allow this method on the requested resource"
-            )
+            raise MethodNotAllowed
         return json_answer(_scale(updated), warnings=ask.warnings)
 
     async def _modified(self, ask: Ask, change: Callable[[Obj], Obj]) -> Obj:

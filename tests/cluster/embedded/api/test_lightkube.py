@@ -19,8 +19,7 @@ from lightkube.types import CascadeType, PatchType
 
 @pytest.fixture
 def client(served):
-    client = Client(KubeConfig.from_file(served.kubeconfig), field_manager="tests")
-    with contextlib.closing(client._client._client):
+    with Client(KubeConfig.from_file(served.kubeconfig), field_manager="tests") as client:
         yield client
 
 

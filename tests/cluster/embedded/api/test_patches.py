@@ -6,6 +6,7 @@ import pytest
 
 from harness.cluster.embedded.api import jsonpatch, strategic
 from harness.cluster.embedded.api.lists import ListKinds
+from harness.cluster.embedded.kinds import BUILT_IN
 from harness.cluster.embedded.resources import Registry
 from harness.cluster.embedded.status import BadRequest
 
@@ -15,7 +16,7 @@ STRATEGIC = "application/strategic-merge-patch+json"
 MERGE = "application/merge-patch+json"
 JSON = "application/json-patch+json"
 
-KINDS = ListKinds(Registry()["apps", "deployments"])
+KINDS = ListKinds(Registry(BUILT_IN)["apps", "deployments"])
 
 
 @pytest.mark.parametrize(
