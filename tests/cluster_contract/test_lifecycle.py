@@ -212,3 +212,17 @@ def test_memory_beyond_the_limit_is_death(bench) -> None:
     bench.phase("greedy", "Failed")
 
     assert bench.state("greedy").state.terminated.reason == "OOMKilled"
+
+
+def test_the_last_word_of_a_container_is_in_its_status(bench) -> None:
+    bench.pod("tidy", "echo it was nice > /dev/termination-log; exit 1", restartPolicy="Never")
+    bench.pod(
+        "curt",
+        "echo out of luck; exit 1",
+        restartPolicy="Never",
+        container={"terminationMessagePolicy": "FallbackToLogsOnError"},
+    )
+    for name, words in (("tidy", "it was nice\n"), ("curt", "out of luck\n")):
+        bench.phase(name, "Failed")
+
+        assert bench.state(name).state.terminated.message == words

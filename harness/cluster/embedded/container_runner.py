@@ -16,6 +16,7 @@ import secrets
 import signal
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.cluster.embedded import container_spec, environment, probes
@@ -42,6 +43,10 @@ _FORGIVEN_AFTER_S = 600.0
 _RETRY_S = 1.0
 """Between looks for a missing config map or secret; the change itself is not waited for."""
 _EXEC_OUTPUT_BYTES = 10 << 10
+_LOG_END_S = 1.0
+_MESSAGE_BYTES = 4096
+_MESSAGE_LINES = 80
+"""Of a termination message, and of the log that stands in for one; as in Kubernetes."""
 
 
 class Role(Enum):
@@ -174,6 +179,7 @@ class ContainerRunner:
                 request = container_spec.request(
                     self._context.pod, self.spec, image, env, self._context.volumes
                 )
+                _empty(request["message_file"])
                 return await self._launch(request)
             except ClusterError as error:
                 missing = isinstance(error, environment.ConfigMissing)
@@ -261,13 +267,18 @@ class ContainerRunner:
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
         _kill_namespace(run.mount_namespace, shared=bool(run.request["share_pids"]))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOG_END_S):  # so that what has ended has its whole log
+                await run.log.whole.wait()
         self._current = None
         self.up.clear()
         self.ready = self.started = False
         self.exit_code = run.process.ended.result()
         starved = self._context.cgroups.killed_for_memory(run.identity)
         self._context.cgroups.release(run.identity)
-        self.state = {"terminated": _ended(run, self.exit_code, starved=starved)}
+        ended = _ended(run, self.exit_code, starved=starved)
+        message = run.process.failed or self._message(run, self.exit_code)
+        self.state = {"terminated": ended | ({"message": message} if message else {})}
         if run.process.failed:
             self._event("Failed", f"Error: {run.process.failed}", warning=True)
         self._context.changed()
@@ -420,6 +431,17 @@ class ContainerRunner:
             return True
         return policy != "Never" and self.exit_code != 0
 
+    def _message(self, run: _Run, code: int) -> str:
+        """What the container left as its last word, or its log where that stands in for it."""
+        with contextlib.suppress(OSError):
+            with Path(run.request["message_file"]).open("rb") as file:
+                said = file.read(_MESSAGE_BYTES).decode(errors="replace")
+            if said:
+                return said
+        if code and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
+            return run.log.tail(_MESSAGE_LINES, _MESSAGE_BYTES // 2)
+        return ""
+
     def _grace_s(self) -> float:
         grace_s = self._context.pod["spec"].get("terminationGracePeriodSeconds")
         return 30.0 if grace_s is None else float(grace_s)
@@ -449,16 +471,20 @@ def _ended(run: _Run, code: int, *, starved: bool) -> dict[str, Any]:
     reason = "StartError" if run.process.failed else "Completed" if code == 0 else "Error"
     if starved and code:
         reason = "OOMKilled"
-    ended: dict[str, Any] = {
+    return {
         "exitCode": code,
         "reason": reason,
         "startedAt": run.started_at,
         "finishedAt": timestamp(dt.datetime.now(dt.UTC)),
         "containerID": f"meshmark://{run.identity}",
     }
-    if run.process.failed:
-        ended["message"] = run.process.failed
-    return ended
+
+
+def _empty(path: str) -> None:
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"")
+    file.chmod(0o666)  # whichever user the container runs as may leave its last word
 
 
 def _mount_namespace(pid: int) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cluster.embedded.environment import expand, hostname, parse_quantity
+from harness.cluster.embedded.rootfs import STAGE
 from harness.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -34,12 +35,16 @@ CAPABILITIES = (
 """By number; see capabilities(7)."""
 
 _DEFAULT = frozenset((
-    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD",
-    "NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE",
+    "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
 ))  # fmt: skip
-"""What container runtimes give a container that asks for nothing."""
+"""
+What container runtimes give a container that asks for nothing, but for MKNOD: nothing here keeps a
+container from the devices that it could make with it.
+"""
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_MESSAGE_PATH = "/dev/termination-log"
 _NAMESERVER = "10.96.0.10"
 _NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\n"
 
@@ -64,8 +69,15 @@ def request(
     image_mounts = [
         {"source": bind.source, "target": bind.target, "read_only": True} for bind in image.binds
     ]
+    message_file = f"{STAGE}/pods/{pod['metadata']['uid']}/messages/{container['name']}"
+    last_word = {
+        "source": message_file,
+        "target": container.get("terminationMessagePath") or _MESSAGE_PATH,
+        "read_only": False,
+    }
     return {
-        "mounts": image_mounts + _volume_mounts(container, volumes, env),
+        "mounts": [*image_mounts, last_word, *_volume_mounts(container, volumes, env)],
+        "message_file": message_file,
         "files": _etc(pod, privileges["uid"], privileges["gid"]),
         "read_only_root": bool(_security(container).get("readOnlyRootFilesystem")),
         "share_pids": shares_pids(pod),

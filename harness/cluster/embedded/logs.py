@@ -37,7 +37,8 @@ class ContainerLog:
         self._dropped = 0
         self._bytes = 0
         self._partial = b""
-        self._ended = False
+        self.whole = asyncio.Event()
+        """Set once nothing more will come."""
         self._news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def pipe(self) -> int:
@@ -77,7 +78,7 @@ class ContainerLog:
         if self._partial:
             self._keep(time.time(), self._partial)
             self._partial = b""
-        self._ended = True
+        self.whole.set()
         self._tell()
 
     def tail(self, lines: int, max_bytes: int = 2048) -> str:
@@ -104,7 +105,7 @@ class ContainerLog:
             if not options.follow or left == 0:
                 return
             if at == self._dropped + len(self._lines):
-                if self._ended:
+                if self.whole.is_set():
                     return
                 await asyncio.shield(self._news)
 

@@ -121,12 +121,13 @@ def _show_etc(root: str, files: dict[str, str]) -> None:
 
 def _make_dev(root: str) -> None:
     dev = f"{root}/dev"
-    syscalls.mount("tmpfs", dev, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NOEXEC, "mode=0755")
+    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    # No devices of its own making: those below are mounts of the machine's.
+    syscalls.mount("tmpfs", dev, "tmpfs", flags, "mode=0755")
     for name in _DEVICES:
         os.close(os.open(f"{dev}/{name}", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
         syscalls.mount(f"/dev/{name}", f"{dev}/{name}", "", syscalls.MS_BIND)
     os.mkdir(f"{dev}/shm", 0o1777)
-    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
     syscalls.mount("shm", f"{dev}/shm", "tmpfs", flags, "mode=1777,size=64m")
     for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
         os.symlink(f"/proc/self/fd{target}", f"{dev}/{name}")

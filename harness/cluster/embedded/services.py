@@ -12,6 +12,7 @@ and do not notice.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.cluster.embedded.bootstrap import NODE_ADDRESS, SERVICE_NETWORK
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ServiceRules", "VirtualPort", "ruleset", "virtual_ports"]
 
+_LOG = logging.getLogger(__name__)
+
 _SERVICES = ("", "services")
 _SLICES = ("discovery.k8s.io", "endpointslices")
 _SERVICE_NAME = "kubernetes.io/service-name"
 _TABLE = "meshmark-services"
+_RETRY_S = 1.0
 _COALESCED_S = 0.01
 """A rollout changes several slices in a row: one table for all of them."""
 
@@ -54,12 +58,17 @@ class ServiceRules:
         store.listen(self._hear)
 
     async def run(self) -> None:
-        """Apply changes for ever. Raises ClusterError when the rules cannot be set."""
+        """Apply changes for ever; a table that cannot be set is told of, and kept trying."""
         while True:
             await self._changed.wait()
             await asyncio.sleep(_COALESCED_S)
             self._changed.clear()
-            await self.apply()
+            try:
+                await self.apply()
+            except ClusterError:
+                _LOG.exception("the service rules stay as they were")
+                await asyncio.sleep(_RETRY_S)
+                self._changed.set()
 
     async def apply(self) -> None:
         """Make the rules those of this moment. Raises ClusterError."""

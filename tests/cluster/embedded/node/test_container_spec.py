@@ -20,7 +20,7 @@ class NoVolumes:
 
 def made(container: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
     pod = {
-        "metadata": {"name": "a", "namespace": "shop"},
+        "metadata": {"name": "a", "namespace": "shop", "uid": "u"},
         "spec": spec,
         "status": {"podIP": "10.244.0.9"},
     }
