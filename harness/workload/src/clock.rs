@@ -9,6 +9,13 @@ pub fn unix_ns() -> u64 {
         .map_or(0, |since| since.as_nanos() as u64)
 }
 
+/// Lets `time` pass. No time passes at once: a timer would take a millisecond even for that.
+pub async fn pause(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}
+
 /// `50ms`, `2s`, `1.5s`, `200us`, `1m` as a duration; a bare number is refused.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let split = text

@@ -15,17 +15,18 @@ pub const BLOCK_BYTES: usize = 64 * 1024;
 /// The stream is SplitMix64 in counter mode: word *i* depends on the seed and *i* alone, so any
 /// part can be made without the parts before it.
 pub fn fill(seed: u64, offset: u64, out: &mut [u8]) {
-    let mut position = offset;
-    let mut rest = out;
-    while !rest.is_empty() {
-        let word = word(seed, position / 8).to_le_bytes();
-        let from = (position % 8) as usize;
-        let count = rest.len().min(8 - from);
-        let (now, later) = rest.split_at_mut(count);
-        now.copy_from_slice(&word[from..from + count]);
-        position += count as u64;
-        rest = later;
+    let lead = ((8 - offset % 8) % 8) as usize;
+    let (head, rest) = out.split_at_mut(lead.min(out.len()));
+    head.copy_from_slice(&word(seed, offset / 8).to_le_bytes()[8 - lead..][..head.len()]);
+    let mut index = offset.div_ceil(8);
+    // Whole words in one loop: at a hundred megabytes the odd bytes must not set the pace.
+    let mut words = rest.chunks_exact_mut(8);
+    for chunk in &mut words {
+        chunk.copy_from_slice(&word(seed, index).to_le_bytes());
+        index += 1;
     }
+    let tail = words.into_remainder();
+    tail.copy_from_slice(&word(seed, index).to_le_bytes()[..tail.len()]);
 }
 
 fn word(seed: u64, index: u64) -> u64 {

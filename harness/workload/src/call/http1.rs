@@ -13,6 +13,7 @@ use super::messages::Flow;
 use super::outcome::{Interim, Progress};
 use super::plan::Plan;
 use super::stop::Stop;
+use crate::clock::pause;
 use crate::http1::{Error, Fields, Framing, Head, Inbound, Reader, head};
 use crate::seeded::{Seeded, unhex};
 use crate::serve::steering::{REQUEST_ID, STEERING};
@@ -195,7 +196,7 @@ async fn send(
     if let Some(body) = plan.body.as_ref().filter(|_| plan.http1.raw_hex.is_none()) {
         let chunked = body.chunked || !plan.trailers.is_empty();
         for piece in Seeded::new(body.seed, body.bytes, body.block) {
-            tokio::time::sleep(Duration::from_millis(body.pace_ms)).await;
+            pause(Duration::from_millis(body.pace_ms)).await;
             if chunked {
                 writer
                     .write_all(format!("{:x}\r\n", piece.len()).as_bytes())

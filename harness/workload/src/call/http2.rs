@@ -19,6 +19,7 @@ use super::messages::{Flow, Sink, pump};
 use super::outcome::{Interim, Phase, Progress};
 use super::plan::{Plan, Protocol};
 use super::stop::Stop;
+use crate::clock::pause;
 use crate::h2io;
 use crate::http1::{Fields, head};
 use crate::seeded::{BLOCK_BYTES, Seeded};
@@ -227,7 +228,7 @@ async fn send(
         return Ok(());
     };
     for piece in Seeded::new(body.seed, body.bytes, body.block) {
-        tokio::time::sleep(Duration::from_millis(body.pace_ms)).await;
+        pause(Duration::from_millis(body.pace_ms)).await;
         framed.write(piece).await?;
     }
     match plan.trailers.is_empty() {

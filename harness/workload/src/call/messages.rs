@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::plan::Messages;
 use super::stop::Stop;
+use crate::clock::pause;
 use crate::seeded::Tally;
 
 /// What a call has sent, and how much of it came back; shared by its two halves.
@@ -91,7 +92,7 @@ pub async fn pump<S: Sink>(
     while (messages.count == 0 || sent < messages.count) && !stop.is_set() {
         if sent > 0 {
             tokio::select! {
-                () = tokio::time::sleep(Duration::from_millis(messages.pace_ms)) => {}
+                () = pause(Duration::from_millis(messages.pace_ms)) => {}
                 () = stop.wait() => break,
             }
         }

@@ -10,6 +10,7 @@ use super::messages::{Flow, Sink, pump};
 use super::outcome::Progress;
 use super::plan::Plan;
 use super::stop::Stop;
+use crate::clock::pause;
 use crate::http1::{Error, Inbound};
 use crate::seeded::{BLOCK_BYTES, Seeded};
 use crate::serve::tcp::OPENING;
@@ -149,7 +150,7 @@ pub async fn raw(
     let writer = &mut connection.writer;
     let sending = async {
         for step in steps {
-            tokio::time::sleep(step.pause).await;
+            pause(step.pause).await;
             writer.write_all(&step.data).await?;
             writer.flush().await?;
             flow.sends(&step.data);

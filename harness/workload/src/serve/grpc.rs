@@ -14,6 +14,7 @@ use super::http2::{Exchange, cut, read, reason_of, respond, send_trailers, wait}
 use super::ledger::Outcome;
 use super::reply::marks;
 use super::steering::Cut;
+use crate::clock::pause;
 use crate::h2io;
 use crate::http1::{Fields, head};
 use crate::seeded::{BLOCK_BYTES, Seeded};
@@ -90,7 +91,7 @@ pub(super) async fn answer(
         }
         Some(count) => {
             for _ in 0..count {
-                tokio::time::sleep(steering.pace).await;
+                pause(steering.pace).await;
                 let size = steering.size.unwrap_or(0);
                 let prefix = std::iter::once(prefix(size));
                 for piece in prefix.chain(Seeded::new(steering.seed, size, BLOCK_BYTES)) {

@@ -13,6 +13,7 @@ use super::ledger::Outcome;
 use super::reply::{Body, Reply, marks};
 use super::steering::{Continue, Cut, Delimiting, Steering};
 use super::websocket;
+use crate::clock::pause;
 use crate::http1::{Error, Fields, Framing, Head, Inbound, Reader, head};
 use crate::transport::Boxed;
 
@@ -343,7 +344,7 @@ impl Sender<'_> {
         piece: &[u8],
         before: Option<Vec<u8>>,
     ) -> Result<(), Error> {
-        tokio::time::sleep(self.steering.pace).await;
+        pause(self.steering.pace).await;
         let mut out = before.unwrap_or_default();
         if self.chunked {
             out.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());

@@ -18,6 +18,7 @@ use super::grpc;
 use super::ledger::Outcome;
 use super::reply::{Body, Reply};
 use super::steering::{Continue, Cut, Steering};
+use crate::clock::pause;
 use crate::h2io;
 use crate::http1::{Fields, Inbound};
 use crate::replay::Replay;
@@ -208,7 +209,7 @@ async fn send(
         body => {
             let mut sent = 0;
             for piece in body.pieces() {
-                tokio::time::sleep(steering.pace).await;
+                pause(steering.pace).await;
                 let steered = cut(&steering, Cut::Body);
                 let piece = if steered {
                     piece.slice(..piece.len().div_ceil(2))

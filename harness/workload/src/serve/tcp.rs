@@ -15,6 +15,7 @@ use super::attempt::{Attempt, Start};
 use super::connections::Connection;
 use super::ledger::Outcome;
 use super::steering::{Cut, Steering};
+use crate::clock::pause;
 use crate::http1::{Fields, Inbound};
 use crate::seeded::{BLOCK_BYTES, Seeded};
 use crate::transport::Transport;
@@ -82,7 +83,7 @@ async fn serve(
     steering: &Steering,
     attempt: &mut Attempt,
 ) -> std::io::Result<Outcome> {
-    tokio::time::sleep(steering.delay).await;
+    pause(steering.delay).await;
     if steering.reset == Some(Cut::Request) {
         inbound.io_mut().reset_on_close();
         return Ok(Outcome::Steered);
@@ -121,7 +122,7 @@ async fn write(
     piece: &Bytes,
     steering: &Steering,
 ) -> std::io::Result<()> {
-    tokio::time::sleep(steering.pace).await;
+    pause(steering.pace).await;
     inbound.io_mut().write_all(piece).await?;
     attempt.sent(piece);
     Ok(())
