@@ -102,8 +102,16 @@ class Judge:
                 self.collected.left_out.setdefault(check_id, reason)
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Bring nothing up for what the mesh, once known, does not claim to answer."""
+        self._refuse_unclaimed(item)
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> None:
-        """Do not ask what the mesh does not claim to answer."""
+        """Do not ask the first test either, whose fixtures have made the mesh known."""
+        self._refuse_unclaimed(item)
+
+    def _refuse_unclaimed(self, item: pytest.Item) -> None:
         facts = self._context.facts
         if CHECK not in item.stash or facts is None:
             return

@@ -9,6 +9,7 @@ catalogue. A killed run leaves what it had, marked incomplete.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import os
 import sys
 from pathlib import Path
@@ -73,12 +74,10 @@ class Keeper:
         except MeshmarkError as error:
             pytest.exit(str(error), returncode=error.exit_code)
 
-    @property
+    @functools.cached_property
     def _teller(self) -> Teller:
-        if not hasattr(self, "_told"):
-            watched = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-            self._told = Teller(self._config.get_terminal_writer(), alive=watched)
-        return self._told
+        watched = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        return Teller(self._config.get_terminal_writer(), alive=watched)
 
     def _open(self) -> None:
         options, now = self._options, dt.datetime.now(dt.UTC)

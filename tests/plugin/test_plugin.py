@@ -200,6 +200,21 @@ def test_part_of_it(): raise Unsupported("opt-out", "no such switch")
     assert result.ret == 1
 
 
+def test_nothing_is_brought_up_for_what_a_known_mesh_does_not_claim(suite: Suite) -> None:
+    suite.run(
+        """
+@pytest.fixture
+def pods(): raise RuntimeError("brought up")
+@check("RT-01")
+def test_claimed(): pass
+@check("ID-03")
+def test_unclaimed(pods): pass
+""",
+        conftest=DESCRIBED,
+    )
+    assert suite.record("ID-03")["verdict"] == "unsupported"
+
+
 def test_k_selects_by_id_and_the_rest_is_not_run(suite: Suite) -> None:
     result = suite.run(
         "@check('RT-01')\ndef test_a(): pass\n@check('ID-03')\ndef test_b(): assert 0",
