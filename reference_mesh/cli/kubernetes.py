@@ -54,7 +54,7 @@ class Kubernetes:
         """
         found = self.find(address, **parameters)
         if found is None:
-            raise ClusterError(f"{address}: not found on {self.server}")
+            raise ClusterError(f"{_shown(address)} not found on {self.server}")
         return found
 
     def find(self, address: str, **parameters: str) -> dict[str, Any] | None:
@@ -120,7 +120,16 @@ class Kubernetes:
             body = response.json()
             message = str(body.get("message", "")) if isinstance(body, dict) else ""
         detail = message or f"HTTP {response.status_code}"
-        raise ClusterError(f"{address}: {detail}")
+        raise ClusterError(f"{_shown(address)}: {detail}")
+
+
+def _shown(address: str) -> str:
+    """A path as people name it: `pods shop/web-0` for `/api/v1/namespaces/shop/pods/web-0`."""
+    parts = address.strip("/").split("/")
+    parts = parts[2:] if parts[0] == "api" else parts[3:]
+    if parts[:1] == ["namespaces"] and len(parts) > 3:
+        return f"{parts[2]} {parts[1]}/{'/'.join(parts[3:])}"
+    return " ".join((parts[0], "/".join(parts[1:]))).strip() if parts else address
 
 
 @contextlib.contextmanager

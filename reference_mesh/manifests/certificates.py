@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Credentials",
     "KeyPair",
+    "check_algorithm",
     "check_issuer",
     "make_issuer",
     "make_trust_anchor",
@@ -133,7 +134,7 @@ def check_issuer(
     anchors = read_bundle(trust_anchors_pem, anchors_source)
     for anchor in anchors:
         _check_validity(anchor, anchors_source, now)
-        _check_algorithm(anchor, anchors_source)
+        check_algorithm(anchor, anchors_source)
         _check_authority(anchor, anchors_source)
     if issuer is None:
         return
@@ -142,7 +143,7 @@ def check_issuer(
     _check_authority(leaf, issuer_source)
     if not isinstance(leaf.public_key(), ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
         raise InvalidInput(f"{issuer_source}: its key is neither ECDSA nor RSA; make one of those")
-    _check_algorithm(leaf, issuer_source)
+    check_algorithm(leaf, issuer_source)
     _check_key(leaf, issuer.key_pem, issuer_source)
     if not _chains(leaf, between, anchors):
         raise InvalidInput(
@@ -152,19 +153,14 @@ def check_issuer(
         )
 
 
-def _check_validity(certificate: x509.Certificate, source: str, now: dt.datetime) -> None:
-    shown = _common_name(certificate)
-    if certificate.not_valid_after_utc <= now:
-        at = certificate.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
-        raise InvalidInput(f"{source}: `{shown}` expired on {at}; make a new one")
-    if certificate.not_valid_before_utc > now:
-        at = certificate.not_valid_before_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
-        raise InvalidInput(
-            f"{source}: `{shown}` is not valid before {at}; check this machine's clock"
-        )
+def check_algorithm(certificate: x509.Certificate, source: str) -> None:
+    """
+    Refuse a certificate whose key no proxy would accept.
 
+    Raises:
+        InvalidInput: names the source, the certificate and what to use instead.
 
-def _check_algorithm(certificate: x509.Certificate, source: str) -> None:
+    """
     key = certificate.public_key()
     if isinstance(key, ec.EllipticCurvePublicKey):
         if not isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1 | ec.SECP521R1):
@@ -183,6 +179,18 @@ def _check_algorithm(certificate: x509.Certificate, source: str) -> None:
     kind = type(key).__name__.replace("PublicKey", "")
     shown = _common_name(certificate)
     raise InvalidInput(f"{source}: `{shown}` has a key of type {kind}; use ECDSA P-256")
+
+
+def _check_validity(certificate: x509.Certificate, source: str, now: dt.datetime) -> None:
+    shown = _common_name(certificate)
+    if certificate.not_valid_after_utc <= now:
+        at = certificate.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
+        raise InvalidInput(f"{source}: `{shown}` expired on {at}; make a new one")
+    if certificate.not_valid_before_utc > now:
+        at = certificate.not_valid_before_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
+        raise InvalidInput(
+            f"{source}: `{shown}` is not valid before {at}; check this machine's clock"
+        )
 
 
 def _check_authority(certificate: x509.Certificate, source: str) -> None:

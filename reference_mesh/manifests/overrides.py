@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import msgspec.inspect
 import yaml
 
 from reference_mesh.errors import InvalidInput, UsageError
@@ -190,8 +191,35 @@ def _value(text: str, default: Any) -> Any:
 
 
 def _readable(message: str) -> str:
-    """Turn msgspec's "Expected `int` - at `$.proxy.uid`" into "`proxy.uid`: expected `int`"."""
+    """Turn msgspec's "Expected `int` - at `$.proxy.uid`" into a sentence on `proxy.uid`."""
     reason, separator, place = message.rpartition(" - at `$.")
     if not separator:
         return message
-    return f"`{place.rstrip('`')}`: {reason[0].lower()}{reason[1:]}"
+    path = place.rstrip("`")
+    if reason.startswith("Invalid enum value"):
+        found = reason.removeprefix("Invalid enum value ").strip("'")
+        return f'`{path}`: "{found}" is not one of {", ".join(_choices(path))}'
+    for told, meant in _MEANINGS.items():
+        if told in reason:
+            return f"`{path}`: {meant}"
+    return f"`{path}`: {reason[0].lower()}{reason[1:]}".replace("`int`", "a whole number")
+
+
+_MEANINGS = {
+    "Expected `int`, got": "expected a whole number",
+    "Expected `float`, got": "expected a number",
+    "Expected `bool`, got": "expected true or false",
+    "(ms|s|m|h|d)": "expected a duration like 500ms, 20s or 24h",
+    "(m|k|Ki|": "expected a quantity like 250m, 1 or 64Mi",
+}
+"""What msgspec's words, or a part of a pattern that it prints, say to a user."""
+
+
+def _choices(path: str) -> list[str]:
+    """Values that the name at a path may have; none when it is not a choice."""
+    node: msgspec.inspect.Type = msgspec.inspect.type_info(Values)
+    for name in path.split("."):
+        if not isinstance(node, msgspec.inspect.StructType):
+            return []
+        node = next(field.type for field in node.fields if field.encode_name == name)
+    return [value for value in getattr(node, "values", ()) if value] or []

@@ -75,7 +75,7 @@ class Image(_Group, frozen=True, kw_only=True):
 
     name: str
     version: str = names.VERSION
-    pull_policy: PullPolicy | Literal[""] = ""
+    pull_policy: Literal["Always", "IfNotPresent", "Never", ""] = ""
 
 
 class Issuer(_Group, frozen=True, kw_only=True):

@@ -45,6 +45,11 @@ def categories(facts: Facts, *, proxy: bool) -> Iterator[Category]:
                 fatal=True,
             ),
             Check(
+                description="trust anchors are using supported crypto algorithm",
+                run=lambda: _supported("trust anchors", anchors()),
+                hint=_ROTATE,
+            ),
+            Check(
                 description="trust anchors are within their validity period",
                 run=lambda: _within("trust anchor", anchors()),
                 hint=_ROTATE,
@@ -52,6 +57,11 @@ def categories(facts: Facts, *, proxy: bool) -> Iterator[Category]:
             Check(
                 description="trust anchors are valid for at least 60 days",
                 run=lambda: _for_long("trust anchor", anchors()),
+                hint=_ROTATE,
+            ),
+            Check(
+                description="issuer cert is using supported crypto algorithm",
+                run=lambda: _supported("issuer", issuer()[:1]),
                 hint=_ROTATE,
             ),
             Check(
@@ -113,6 +123,11 @@ def _issuer_pair(facts: Facts) -> certificates.KeyPair:
     raise Failed(
         f"Secret {components.ISSUER_SECRET} has neither crt.pem and key.pem nor tls.crt and tls.key"
     )
+
+
+def _supported(shown: str, chain: list[x509.Certificate]) -> None:
+    for certificate in chain:
+        certificates.check_algorithm(certificate, shown)
 
 
 def _within(shown: str, chain: list[x509.Certificate]) -> None:
