@@ -19,13 +19,24 @@ from pathlib import Path
 
 from harness.errors import EnvironmentLacks, UsageError
 
-__all__ = ["MINIMUM_RUST", "PROFILE_VARIABLE", "Person", "build", "find_cargo", "invoking_person"]
+__all__ = [
+    "MINIMUM_RUST",
+    "PROFILE_VARIABLE",
+    "PROGRAMS_VARIABLE",
+    "Person",
+    "build",
+    "find_cargo",
+    "invoking_person",
+]
 
 MINIMUM_RUST = (1, 90)
 """Oldest Rust that compiles the workspace; the `rust-version` of Cargo.toml."""
 
 PROFILE_VARIABLE = "MESHMARK_CARGO_PROFILE"
 """Names another Cargo profile than `release`: `quick` compiles sooner and runs slower."""
+
+PROGRAMS_VARIABLE = "MESHMARK_PROGRAMS"
+"""Names a folder with programs built elsewhere, as `PACKAGE[-FEATURE…]/PROGRAM`; none are built."""
 
 _ROOT = Path(__file__).resolve().parents[1]
 _INSTALL = (
@@ -91,6 +102,8 @@ def build(package: str, *, features: tuple[str, ...] = (), root: Path = _ROOT) -
         UsageError: the package does not compile; what the compiler said is on standard error.
 
     """
+    if elsewhere := os.environ.get(PROGRAMS_VARIABLE):
+        return _built_elsewhere(Path(elsewhere, "-".join((package, *features))))
     if not (root / "Cargo.toml").is_file():
         raise EnvironmentLacks(
             f"{root} has no Cargo.toml: the Rust programs are built from a clone of the sources; "
@@ -115,6 +128,16 @@ def build(package: str, *, features: tuple[str, ...] = (), root: Path = _ROOT) -
         raise UsageError(f"{package} is not a package with programs in {root / 'Cargo.toml'}")
     kept = target / "meshmark" / "-".join((profile, *sorted(features)))
     return {name: _keep(path, kept / name, person) for name, path in programs.items()}
+
+
+def _built_elsewhere(folder: Path) -> dict[str, Path]:
+    found = {path.name: path.absolute() for path in folder.glob("*") if os.access(path, os.X_OK)}
+    if not found:
+        raise EnvironmentLacks(
+            f"{PROGRAMS_VARIABLE} is set, and {folder} holds no program; build it there, or unset "
+            "the variable"
+        )
+    return found
 
 
 def _programs(output: str) -> dict[str, Path]:
