@@ -231,6 +231,11 @@ class Invalid(ApiError):
         super().__init__(
             f'{kind} "{name}" is invalid: {told}', resource=resource, name=name, causes=causes
         )
+        self._kind = resource.kind
+
+    def _details(self) -> dict[str, Any]:
+        # Here alone Kubernetes gives the kind where it else gives the plural name.
+        return {**super()._details(), "kind": self._kind}
 
 
 class InternalError(ApiError):

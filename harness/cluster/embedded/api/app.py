@@ -27,6 +27,7 @@ from harness.cluster.embedded.api.scaling import Scaling
 from harness.cluster.embedded.api.steering import Steering
 from harness.cluster.embedded.status import (
     ApiError,
+    BadRequest,
     InternalError,
     NotImplementedHere,
     Unauthorized,
@@ -103,6 +104,8 @@ class _Server:
             response = await self._answer(request, warnings)
         except ApiError as error:
             response = failure(error, warnings)
+        except RecursionError:
+            response = failure(BadRequest("the body is nested too deeply"), warnings)
         except Exception:
             _LOG.exception("request failed: %s %s", request.method, scope["path"])
             response = failure(

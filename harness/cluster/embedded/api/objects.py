@@ -11,7 +11,12 @@ from harness.cluster.embedded.api.answers import json_answer, success
 from harness.cluster.embedded.api.operations import Write
 from harness.cluster.embedded.api.watching import watch_stream
 from harness.cluster.embedded.selectors import selector
-from harness.cluster.embedded.status import BadRequest, MethodNotAllowed, NotFound
+from harness.cluster.embedded.status import (
+    BadRequest,
+    MethodNotAllowed,
+    NotFound,
+    NotImplementedHere,
+)
 from harness.cluster.embedded.store import copied
 
 if TYPE_CHECKING:
@@ -48,6 +53,8 @@ class Objects:
         return await handler(self, ask)
 
     async def _get(self, ask: Ask) -> Response:
+        if _watches(ask):
+            return self._watch(ask, self._selector(ask))
         place = ask.place
         obj = self._store.peek(place.resource.key, place.namespace, place.name)
         return self._shown(ask, obj)
@@ -56,8 +63,13 @@ class Objects:
         if "list" not in ask.place.resource.verbs:
             raise MethodNotAllowed
         chosen = self._selector(ask)
-        if ask.query.get("watch") in {"true", "1"}:
+        if _watches(ask):
             return self._watch(ask, chosen)
+        if ask.query.get("resourceVersionMatch") == "Exact":
+            raise NotImplementedHere(
+                "lists of the past are not supported by this server: leave out "
+                "resourceVersionMatch=Exact"
+            )
         resource = ask.place.resource
         items = self._store.scan(resource.key, chosen)
         metadata: dict[str, Any] = {"resourceVersion": str(self._store.resource_version)}
@@ -206,6 +218,10 @@ def write_of(ask: Ask) -> Write:
         field_validation=ask.field_validation,
         warnings=ask.warnings,
     )
+
+
+def _watches(ask: Ask) -> bool:
+    return ask.query.get("watch") in {"true", "1"}
 
 
 def _placed(ask: Ask, obj: Obj) -> None:

@@ -44,7 +44,7 @@ class Rules:
         """
         if resource.custom:
             unknown: list[str] = []
-            known = schemas.pruned(obj, self.customs.schema(resource, version), unknown)
+            known = dict(schemas.pruned(obj, self.customs.schema(resource, version), unknown))
             known["metadata"] = typed.decoded_metadata(resource, obj["metadata"], unknown)
         else:
             known, unknown = typed.decoded(resource, obj)

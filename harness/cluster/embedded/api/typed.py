@@ -82,7 +82,7 @@ def decoded(resource: Resource, obj: Obj) -> tuple[Obj, list[str]]:
     """
     kind = model(resource)
     if kind is None:
-        return obj, []
+        return dict(obj), []
     unknown: list[str] = []
     decoder = _Decoder(resource, unknown)
     return decoder.value(obj, kind, ""), unknown

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cluster.embedded.api import schemas
 from harness.cluster.embedded.api.templates import template_causes
+from harness.cluster.embedded.kinds import BUILT_IN
 from harness.cluster.embedded.selectors import label_selector_matches
 from harness.cluster.embedded.status import Cause, NotImplementedHere
 
@@ -40,6 +41,7 @@ _SUBDOMAIN_RULE = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
     "'.', and must start and end with an alphanumeric character"
 )
+_BUILT_IN_KEYS = {resource.key for resource in BUILT_IN}
 _NAMED_BY_LABEL = {("", "namespaces"), ("", "services")}
 _FREELY_NAMED_GROUP = "rbac.authorization.k8s.io"
 
@@ -278,6 +280,9 @@ def _crd(obj: Obj, old: Obj | None) -> Iterator[Cause]:
             "spec.conversion.strategy: conversion webhooks are not supported by this server; use "
             "None, with versions that differ in their name alone"
         )
+    if (spec.get("group"), names.get("plural")) in _BUILT_IN_KEYS:
+        message = f'Forbidden: "{wanted}" is a built-in kind'
+        yield Cause("spec.names.plural", message, "FieldValueForbidden")
     if "." not in spec.get("group", ""):
         yield Cause("spec.group", f'Invalid value: "{spec.get("group")}": must be a domain name')
     if old is not None and spec.get("scope") != old["spec"]["scope"]:

@@ -93,6 +93,23 @@ def test_lists_of_custom_resources_follow_their_schema(api, make):
     assert result["spec"]["parts"] == [{"id": "b", "n": 2}]
 
 
+def test_status_is_applied_through_its_subresource(api, make):
+    api.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", make.widget_crd())
+    widgets = "/apis/example.com/v1/namespaces/default/widgets"
+    applied(api, widgets, make.widget(), "one")
+
+    def apply_status(**status):
+        body = {**make.widget(), "status": status}
+        del body["spec"]
+        path = f"{widgets}/w/status?fieldManager=controller"
+        return api.ask("PATCH", path, body, type_=APPLY).json()
+
+    apply_status(a="1", b="2")
+    assert apply_status(a="1")["status"] == {"a": "1"}
+    result = applied(api, widgets, make.widget(size=2), "one")
+    assert (result["spec"]["size"], result["status"]) == (2, {"a": "1"})
+
+
 @pytest.mark.parametrize(
     ("query", "change", "message"),
     [

@@ -136,6 +136,22 @@ def test_a_schema_with_something_wrong_in_it_never_breaks_its_instances(api, mak
         api.ask("DELETE", f"{CRDS}/widgets.example.com")
 
 
+@pytest.mark.parametrize("depth", [50, 150, 300, 900, 5000])
+def test_a_body_that_is_nested_deeply(api, make, depth):
+    crd = make.widget_crd()
+    for version in crd["spec"]["versions"]:
+        open_object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        version["schema"] = {"openAPIV3Schema": open_object}
+    api.post(CRDS, crd)
+    nested = b'{"a":' * depth + b"1" + b"}" * depth
+    body = b'{"metadata":{"name":"w"},"spec":%s}' % nested
+    response = api.ask("POST", PATHS["widget"], content=body)
+    assert response.status_code in {201, 400}, response.text
+    if response.status_code == 201:
+        assert len(api.get(PATHS["widget"])["items"]) == 1
+        assert api.ask("DELETE", f"{PATHS['widget']}/w").status_code == 200
+
+
 @pytest.mark.parametrize(
     "query",
     [

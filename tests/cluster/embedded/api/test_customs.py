@@ -111,6 +111,17 @@ def test_a_crd_waits_for_instances_with_finalizers(api, make, widgets):
         ({"spec": {"conversion": {"strategy": "Webhook"}}}, 501, "conversion webhooks"),
         ({"spec": {"versions": []}}, 422, "exactly one version marked as storage"),
         ({"spec": {"group": "example"}}, 422, "must be a domain name"),
+        (
+            {
+                "metadata": {"name": "leases.coordination.k8s.io"},
+                "spec": {
+                    "group": "coordination.k8s.io",
+                    "names": {"plural": "leases", "kind": "Lease"},
+                },
+            },
+            422,
+            "is a built-in kind",
+        ),
     ],
 )
 def test_a_crd_that_cannot_be_served_is_refused(api, make, change, code, message):

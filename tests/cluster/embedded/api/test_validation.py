@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from harness.cluster.embedded.api import typed
+from harness.cluster.embedded.kinds import BUILT_IN
+
 PODS = "/api/v1/namespaces/default/pods"
 SERVICES = "/api/v1/namespaces/default/services"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -170,6 +173,11 @@ def test_a_misspelt_field_is_named_by_its_path(api, make):
     body["spec"]["template"]["spec"]["containers"][0]["imge"] = "x"
     response = api.ask("POST", f"{DEPLOYMENTS}?fieldValidation=Strict", body)
     assert 'unknown field "spec.template.spec.containers[0].imge"' in response.json()["message"]
+
+
+def test_the_fields_of_every_built_in_kind_are_known():
+    unknown = [one.kind for one in BUILT_IN if typed.model(one) is None]
+    assert unknown == []
 
 
 @pytest.mark.parametrize(

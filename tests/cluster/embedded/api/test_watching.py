@@ -130,6 +130,19 @@ def test_a_watched_table_describes_its_columns_once(api, make):
     assert second["rows"][0]["cells"][:2] == ["b", 0]
 
 
+def test_one_object_is_watched_by_its_path(api, make):
+    for name in ("a", "b"):
+        api.post(CONFIG_MAPS, make.config_map(name))
+
+    async def run():
+        watch = Watch(api, "")
+        watch._scope["path"] = f"{CONFIG_MAPS}/b"
+        async with watch:
+            return told(await watch.events())
+
+    assert api.run(run()) == [("ADDED", "b")]
+
+
 def test_a_client_that_goes_leaves_nothing_behind(api):
     async def run():
         async with Watch(api, ""):
