@@ -8,6 +8,7 @@ import httpx2
 import yaml
 from lightkube import codecs
 from lightkube.core.exceptions import ApiError, LoadResourceError
+from lightkube.core.resource_registry import resource_registry
 from lightkube.generic_resource import load_in_cluster_generic_resources
 
 from harness.errors import ClusterError
@@ -46,10 +47,11 @@ def apply(client: lightkube.Client, resources: Iterable[Resource]) -> None:
 def remove(client: lightkube.Client, resources: Iterable[Resource]) -> None:
     """Delete `resources`, last first; one that is gone already is no error."""
     for resource in reversed(list(resources)):
-        typed = _typed(client, resource)
+        # Only the type: what is listed for deletion may be no more than a kind and a name.
+        kind = _type(client, resource)
         try:
             namespace = resource["metadata"].get("namespace")
-            client.delete(type(typed), resource["metadata"]["name"], namespace=namespace)
+            client.delete(kind, resource["metadata"]["name"], namespace=namespace)
         except ApiError as error:
             if error.status.code != 404:
                 raise ClusterError(f"delete {_called(resource)}: {error.status.message}") from error
@@ -98,17 +100,24 @@ def _call(method: Any, client: lightkube.Client, resource: Resource, **arguments
 
 
 def _typed(client: lightkube.Client, resource: Resource) -> Any:
-    """The object as lightkube's type; custom ones not yet known are looked up in the cluster."""
+    """The object as lightkube's type."""
+    _type(client, resource)
+    return codecs.from_dict(resource)
+
+
+def _type(client: lightkube.Client, resource: Resource) -> Any:
+    """The lightkube type of an object; custom ones not yet known are looked up in the cluster."""
+    version, kind = resource.get("apiVersion", ""), resource.get("kind", "")
     try:
-        return codecs.from_dict(resource)
+        return resource_registry.load(version, kind)
     except LoadResourceError:
         load_in_cluster_generic_resources(client)
     try:
-        return codecs.from_dict(resource)
+        return resource_registry.load(version, kind)
     except LoadResourceError as error:
         raise ClusterError(
-            f"apply {_called(resource)}: the cluster knows no {resource.get('kind')} in "
-            f"{resource.get('apiVersion')}. Install its CustomResourceDefinition first."
+            f"apply {_called(resource)}: the cluster knows no {kind} in {version}. "
+            "Install its CustomResourceDefinition first."
         ) from error
 
 
