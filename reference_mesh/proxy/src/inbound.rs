@@ -17,6 +17,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -43,6 +44,9 @@ use crate::transport::{Io, Rewind};
 
 /// Applications whose connections are kept when no client uses them. A pod has few ports.
 const MAX_IDLE_APPS: usize = 64;
+
+/// Longest wait at the start for the policies of known ports.
+const FIRST_POLICY: Duration = Duration::from_secs(1);
 
 /// What inbound connections share on a data thread.
 pub struct Inbound {
@@ -136,9 +140,7 @@ impl Inbound {
             keepalive: direction.accept_keepalive,
             user_timeout: direction.user_timeout,
         };
-        // Ports that are known are watched for as long as the proxy runs.
-        let known: Vec<_> =
-            self.config.inbound.ports.iter().map(|port| self.discovery.inbound(*port)).collect();
+        let known = self.watch_known_ports().await;
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -153,6 +155,22 @@ impl Inbound {
         drop(listener);
         while connections.join_next().await.is_some() {}
         drop(known);
+    }
+
+    /// Watches the ports that are known for as long as the proxy runs, and gives the controller a
+    /// moment to say what holds for them, so that no client is judged by the default policy only
+    /// because it came first.
+    async fn watch_known_ports(&self) -> Vec<watch::Receiver<Arc<ServerPolicy>>> {
+        let ports = self.config.inbound.ports.iter();
+        let mut known: Vec<_> = ports.map(|port| self.discovery.inbound(*port)).collect();
+        let heard = async {
+            for policy in &mut known {
+                // The sender lives as long as the receiver is in use.
+                let _ = policy.changed().await;
+            }
+        };
+        let _ = timeout(FIRST_POLICY, heard).await;
+        known
     }
 
     async fn connection(self: Rc<Self>, accepted: Accepted) {

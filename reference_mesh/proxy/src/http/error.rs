@@ -8,7 +8,7 @@ use h2::Reason;
 use thiserror::Error;
 
 use super::body::{Body, BodyError};
-use super::headers::PROXY_ERROR;
+use super::headers::{PROXY_CONNECTION, PROXY_ERROR};
 use super::{h1, h2 as http2};
 use crate::transport::connect::ConnectError;
 
@@ -68,6 +68,8 @@ pub struct Client {
     pub grpc: bool,
     /// Whether it is told the cause.
     pub informed: bool,
+    /// Whether it is a proxy, which is told to close its own client's connection.
+    pub is_proxy: bool,
 }
 
 // === impl ProxyError ===
@@ -172,6 +174,9 @@ impl ProxyError {
         if client.informed {
             headers.insert(PROXY_ERROR, message);
         }
+        if client.is_proxy && self.closes() {
+            headers.insert(PROXY_CONNECTION, HeaderValue::from_static("close"));
+        }
         if !client.grpc {
             *response.status_mut() = self.status();
         }
@@ -222,7 +227,12 @@ mod tests {
 
     #[test]
     fn grpc_clients_get_their_own_kind_of_error() {
-        let client = Client { version: Version::HTTP_2, grpc: true, informed: true };
+        let client = Client {
+            version: Version::HTTP_2,
+            grpc: true,
+            informed: true,
+            is_proxy: false,
+        };
         let response = ProxyError::FailFast.respond(client);
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["grpc-status"], "4");

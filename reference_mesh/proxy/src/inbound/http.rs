@@ -230,8 +230,9 @@ impl HttpService for Service {
                     %error,
                     "HTTP request failed"
                 );
-                let informed = self.client_id.is_some();
-                let response = error.respond(Client { version, grpc, informed });
+                let is_proxy = self.client_id.is_some();
+                let client = Client { version, grpc, informed: is_proxy, is_proxy };
+                let response = error.respond(client);
                 observer.status = response.status();
                 observer.error = Some(error.route_label());
                 Reply { response, observer, tunnel: None, close: error.closes() }

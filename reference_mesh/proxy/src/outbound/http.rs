@@ -108,7 +108,8 @@ impl Service {
     }
 
     fn informed(&self, version: Version, grpc: bool) -> Client {
-        Client { version, grpc, informed: !self.outbound.config.outbound.hide_proxy_errors }
+        let informed = !self.outbound.config.outbound.hide_proxy_errors;
+        Client { version, grpc, informed, is_proxy: false }
     }
 }
 

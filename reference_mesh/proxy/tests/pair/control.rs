@@ -39,23 +39,23 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// What the control plane says.
 #[derive(Clone)]
-pub struct State {
-    pub outbound: OutboundPolicy,
-    pub endpoints: Update,
-    pub server: Server,
-    pub certificate_life: Duration,
+pub(crate) struct State {
+    pub(crate) outbound: OutboundPolicy,
+    pub(crate) endpoints: Update,
+    pub(crate) server: Server,
+    pub(crate) certificate_life: Duration,
 }
 
 /// The control plane; clones share what it says.
 #[derive(Clone)]
-pub struct Control {
-    pub state: watch::Sender<State>,
+pub(crate) struct Control {
+    pub(crate) state: watch::Sender<State>,
     issuer: Arc<Issuer<'static, KeyPair>>,
-    pub anchors: String,
+    pub(crate) anchors: String,
 }
 
 impl Control {
-    pub fn new(state: State) -> Self {
+    pub(crate) fn new(state: State) -> Self {
         let key = KeyPair::generate().expect("key");
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("params");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -64,7 +64,7 @@ impl Control {
         Self { state: watch::Sender::new(state), issuer, anchors }
     }
 
-    pub async fn serve(self, listener: tokio::net::TcpListener) {
+    pub(crate) async fn serve(self, listener: tokio::net::TcpListener) {
         tonic::transport::Server::builder()
             .add_service(IdentityServer::new(self.clone()))
             .add_service(DestinationServer::new(self.clone()))
@@ -185,7 +185,7 @@ fn balancer() -> Option<Backend> {
 }
 
 /// Detection, then one balancer for everything; `opaque` skips the detection.
-pub fn to_balancer(opaque: bool) -> OutboundPolicy {
+pub(crate) fn to_balancer(opaque: bool) -> OutboundPolicy {
     let backends = http_route::distribution::FirstAvailable {
         backends: vec![http_route::RouteBackend { backend: balancer(), ..Default::default() }],
     };
@@ -229,7 +229,7 @@ pub fn to_balancer(opaque: bool) -> OutboundPolicy {
 }
 
 /// These endpoints; with an identity, they are meshed.
-pub fn endpoints(addrs: &[std::net::SocketAddr], identity: Option<&str>) -> Update {
+pub(crate) fn endpoints(addrs: &[std::net::SocketAddr], identity: Option<&str>) -> Update {
     let addrs = addrs.iter().map(|addr| WeightedAddr {
         addr: Some(TcpAddress::from(*addr)),
         weight: 1,
@@ -250,13 +250,13 @@ pub fn endpoints(addrs: &[std::net::SocketAddr], identity: Option<&str>) -> Upda
 }
 
 /// Takes these endpoints away.
-pub fn removed(addrs: &[std::net::SocketAddr]) -> Update {
+pub(crate) fn removed(addrs: &[std::net::SocketAddr]) -> Update {
     let addrs = addrs.iter().map(|addr| TcpAddress::from(*addr)).collect();
     Update { update: Some(update::Update::Remove(AddrSet { addrs })) }
 }
 
 /// A port that lets clients of any network in; with `identity` only those with that one.
-pub fn server(identity: Option<&str>, opaque: bool) -> Server {
+pub(crate) fn server(identity: Option<&str>, opaque: bool) -> Server {
     use inbound::authn::{Permit, PermitMeshTls, PermitUnauthenticated, permit_mesh_tls};
     let permit = match identity {
         None => Permit::Unauthenticated(PermitUnauthenticated {}),

@@ -13,7 +13,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// A network namespace; it and its links go when this is dropped.
-pub struct Netns {
+pub(crate) struct Netns {
     name: String,
 }
 
@@ -28,7 +28,7 @@ impl Netns {
     }
 
     /// Runs `work` on a thread inside; sockets and processes that it makes stay inside.
-    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let file = File::open(format!("/run/netns/{}", self.name)).expect("namespace");
         thread::scope(|scope| {
             let inside = scope.spawn(move || {
@@ -40,13 +40,13 @@ impl Netns {
         })
     }
 
-    pub fn listen(&self, addr: &str) -> tokio::net::TcpListener {
+    pub(crate) fn listen(&self, addr: &str) -> tokio::net::TcpListener {
         let listener = self.enter(|| TcpListener::bind(addr)).expect("bind");
         listener.set_nonblocking(true).expect("socket");
         tokio::net::TcpListener::from_std(listener).expect("runtime")
     }
 
-    pub fn connect(&self, addr: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
+    pub(crate) fn connect(&self, addr: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
         let stream = self.enter(|| TcpStream::connect(addr))?;
         stream.set_nonblocking(true)?;
         tokio::net::TcpStream::from_std(stream)
@@ -57,7 +57,7 @@ impl Netns {
     }
 
     /// What the init container does: all goes through the proxy, except what it sends itself.
-    pub fn redirect(&self, proxy_uid: u32) {
+    pub(crate) fn redirect(&self, proxy_uid: u32) {
         let rules = format!(
             "table ip mesh {{
                 chain inbound {{
@@ -88,7 +88,7 @@ impl Drop for Netns {
 }
 
 /// A client's and a server's namespace: 10.77.0.1 and 10.77.0.2, with default routes to each other.
-pub fn pair() -> (Netns, Netns) {
+pub(crate) fn pair() -> (Netns, Netns) {
     let (client, server) = (Netns::new("client"), Netns::new("server"));
     client.ip(&format!("link add eth0 type veth peer name eth0 netns {}", server.name));
     for (netns, own, other) in

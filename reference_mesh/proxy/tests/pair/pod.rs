@@ -19,20 +19,16 @@ use crate::net::Netns;
 const PROXY_UID: u32 = 2102;
 
 /// A namespace with a proxy in it.
-pub struct Pod {
-    pub netns: Netns,
-    pub proxy: Child,
+pub(crate) struct Pod {
+    pub(crate) netns: Netns,
+    pub(crate) proxy: Child,
     control: JoinHandle<()>,
     _dir: TempDir,
 }
 
 impl Pod {
     /// Starts a proxy with the identity `name` and waits until it is ready.
-    pub async fn start(netns: Netns, name: &str, control: &Control) -> Self {
-        Self::start_with(netns, name, control, &[]).await
-    }
-
-    pub async fn start_with(
+    pub(crate) async fn start(
         netns: Netns,
         name: &str,
         control: &Control,
@@ -55,6 +51,7 @@ impl Pod {
             ("DESTINATION_PROFILE_NETWORKS", "10.0.0.0/8"),
             ("POLICY_SVC_ADDR", "127.0.0.1:8090"),
             ("POLICY_WORKLOAD", "test"),
+            ("INBOUND_PORTS", "8080"),
             ("ADMIN_LISTEN_ADDR", "0.0.0.0:4191"),
             ("LOG", &std::env::var("PROXY_LOG").unwrap_or_else(|_| "warn,linkerd=info".into())),
         ]
@@ -76,7 +73,7 @@ impl Pod {
     }
 
     /// The answer of the admin port, if it gives one.
-    pub async fn admin(&self, path: &str) -> Option<String> {
+    pub(crate) async fn admin(&self, path: &str) -> Option<String> {
         let addr = "127.0.0.1:4191".parse().expect("address");
         let mut stream = self.netns.connect(addr).ok()?;
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
@@ -87,9 +84,10 @@ impl Pod {
     }
 
     /// The value of the first sample whose name and labels contain all of `parts`.
-    pub async fn metric(&self, parts: &[&str]) -> Option<f64> {
+    pub(crate) async fn metric(&self, parts: &[&str]) -> Option<f64> {
         let text = self.admin("/metrics").await?;
-        let line = text.lines().find(|line| parts.iter().all(|part| line.contains(part)))?;
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let line = { samples }.find(|line| parts.iter().all(|part| line.contains(part)))?;
         line.rsplit(' ').next()?.parse().ok()
     }
 }

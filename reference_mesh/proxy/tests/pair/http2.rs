@@ -1,0 +1,98 @@
+//! HTTP/2 and gRPC from end to end, by prior knowledge.
+
+use bytes::Bytes;
+use h2::Reason;
+use http::{HeaderMap, Request, Response};
+use tokio::net::TcpStream;
+
+use crate::control::server;
+use crate::{CLIENT, Mesh, plain_state};
+
+async fn connect(mesh: &Mesh) -> h2::client::SendRequest<Bytes> {
+    let (send, connection) = h2::client::handshake(mesh.dial()).await.expect("handshake");
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    send.ready().await.expect("ready")
+}
+
+fn grpc() -> Request<()> {
+    Request::post("http://web/svc/Method")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .expect("valid")
+}
+
+/// Serves one connection, whose requests are echoed with trailers.
+async fn echo(stream: TcpStream) -> Vec<HeaderMap> {
+    let mut connection = h2::server::handshake(stream).await.expect("handshake");
+    let mut heads = Vec::new();
+    while let Some(accepted) = connection.accept().await {
+        let Ok((request, mut respond)) = accepted else { break };
+        heads.push(request.headers().clone());
+        tokio::spawn(async move {
+            let mut body = request.into_body();
+            if body.is_end_stream() {
+                respond.send_reset(Reason::REFUSED_STREAM);
+                return;
+            }
+            let mut send = respond.send_response(Response::new(()), false).expect("head");
+            while let Some(data) = body.data().await {
+                let Ok(data) = data else { return };
+                let _ = body.flow_control().release_capacity(data.len());
+                send.send_data(data, false).expect("data");
+            }
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", 0.into());
+            send.send_trailers(trailers).expect("trailers");
+        });
+    }
+    heads
+}
+
+#[tokio::test]
+async fn grpc_streams_both_ways_and_ends_with_trailers() {
+    let mesh = Mesh::start(plain_state()).await;
+    let listener = mesh.listen();
+    let served = tokio::spawn(async move { echo(listener.accept().await.expect("accept").0).await });
+    let mut send = connect(&mesh).await;
+    let (response, mut body) = send.send_request(grpc(), false).expect("send");
+    body.send_data("one".into(), false).expect("data");
+    let mut answer = response.await.expect("response").into_body();
+    assert_eq!(answer.data().await.expect("data").expect("data"), "one");
+    body.send_data("two".into(), true).expect("data");
+    assert_eq!(answer.data().await.expect("data").expect("data"), "two");
+    assert!(answer.data().await.is_none());
+    let trailers = answer.trailers().await.expect("trailers").expect("some");
+    assert_eq!(trailers["grpc-status"], "0");
+
+    let labels = ["response_total{", "outbound", "grpc_status=\"0\"", "classification=\"success\""];
+    assert_eq!(mesh.client.metric(&labels).await, Some(1.0));
+    drop((send, body, answer, mesh));
+    let heads = served.await.expect("served");
+    assert_eq!(heads[0]["l5d-client-id"], CLIENT);
+    assert_eq!(heads[0]["te"], "trailers");
+}
+
+#[tokio::test]
+async fn a_reset_stays_a_reset() {
+    let mesh = Mesh::start(plain_state()).await;
+    let listener = mesh.listen();
+    tokio::spawn(async move { echo(listener.accept().await.expect("accept").0).await });
+    let mut send = connect(&mesh).await;
+    let (response, _) = send.send_request(grpc(), true).expect("send");
+    let error = response.await.expect_err("reset");
+    assert_eq!(error.reason(), Some(Reason::REFUSED_STREAM), "{error}");
+}
+
+#[tokio::test]
+async fn grpc_clients_are_told_of_denial_in_their_way() {
+    let mut state = plain_state();
+    state.server = server(Some("nobody"), false);
+    let mesh = Mesh::start(state).await;
+    let mut send = connect(&mesh).await;
+    let (response, _) = send.send_request(grpc(), true).expect("send");
+    let response = response.await.expect("response");
+    assert_eq!((response.status().as_u16(), &response.headers()["grpc-status"]), (200, &7.into()));
+}

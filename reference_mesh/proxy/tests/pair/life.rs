@@ -1,0 +1,89 @@
+//! Endpoints that come and go, certificates that are renewed, and the end.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt as _;
+
+use crate::control::endpoints;
+use crate::{Mesh, SERVER, app, exchange, plain_state, read_head, serve};
+
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: web\r\nconnection: close\r\n\r\n";
+const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
+#[tokio::test]
+async fn without_a_reachable_endpoint_requests_fail_fast_until_there_is_one() {
+    let mut state = plain_state();
+    let nowhere: SocketAddr = "10.77.0.2:9".parse().expect("address");
+    state.endpoints = endpoints(&[nowhere], None);
+    let mesh = Mesh::start(state).await;
+    // Unmeshed and not redirected: the server's proxy does not answer for it.
+    let started = Instant::now();
+    let answer = exchange(mesh.dial(), REQUEST).await;
+    assert!(answer.starts_with("HTTP/1.1 50"), "{answer}");
+    let _ = started;
+    mesh.control.state.send_modify(|state| state.endpoints = crate::control::removed(&[nowhere]));
+    let answer = loop {
+        let answer = exchange(mesh.dial(), REQUEST).await;
+        if answer.starts_with("HTTP/1.1 504 ") {
+            break answer;
+        }
+    };
+    assert!(answer.contains("l5d-proxy-error: service in fail-fast"), "{answer}");
+    let started = Instant::now();
+    let answer = exchange(mesh.dial(), REQUEST).await;
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+
+    let served = serve(mesh.listen(), EMPTY);
+    mesh.control.state.send_modify(|state| state.endpoints = endpoints(&[app()], Some(SERVER)));
+    while !exchange(mesh.dial(), REQUEST).await.starts_with("HTTP/1.1 200 ") {}
+    served.abort();
+}
+
+#[tokio::test]
+async fn certificates_are_renewed_without_a_lost_request() {
+    let mut state = plain_state();
+    state.certificate_life = Duration::from_secs(2);
+    let mesh = Mesh::start_with(state, &[("IDENTITY_MIN_REFRESH", "100ms")]).await;
+    let served = serve(mesh.listen(), EMPTY);
+    let mut stream = mesh.dial();
+    let started = Instant::now();
+    let mut sent = 0;
+    while started.elapsed() < Duration::from_secs(4) {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n").await.expect("write");
+        let head = read_head(&mut stream).await.expect("response");
+        assert!(head.starts_with("HTTP/1.1 200 "), "after {sent}: {head}");
+        sent += 1;
+    }
+    let name = "control_identity_cert_refreshes_total";
+    assert!(mesh.client.metric(&[name]).await >= Some(2.0));
+    assert!(mesh.client.metric(&["tcp_open_total{", "outbound", "peer=\"dst\""]).await >= Some(2.0));
+    served.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_lets_requests_finish_and_takes_no_more() {
+    let mut mesh = Mesh::start(plain_state()).await;
+    let listener = mesh.listen();
+    let mut stream = mesh.dial();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n").await.expect("write");
+    let (mut served, _) = listener.accept().await.expect("accept");
+    read_head(&mut served).await.expect("request");
+    for pod in [&mesh.client, &mesh.server] {
+        let pid = pod.proxy.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().expect("kill").success());
+    }
+    while mesh.client.netns.connect(crate::service()).is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    served.write_all(EMPTY.as_bytes()).await.expect("write");
+    let head = read_head(&mut stream).await.expect("response");
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("connection: close"), "{head}");
+    drop((stream, served));
+    for pod in [&mut mesh.client, &mut mesh.server] {
+        let status = tokio::task::block_in_place(|| pod.proxy.wait()).expect("wait");
+        assert!(status.success(), "{status}");
+    }
+}

@@ -1,0 +1,88 @@
+//! Bytes from end to end.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::control::{server, to_balancer};
+use crate::{Mesh, plain_state};
+
+async fn opaque_mesh() -> Mesh {
+    let mut state = plain_state();
+    state.outbound = to_balancer(true);
+    state.server = server(None, true);
+    Mesh::start(state).await
+}
+
+#[tokio::test]
+async fn a_server_may_speak_first_on_an_opaque_port() {
+    let mesh = opaque_mesh().await;
+    let listener = mesh.listen();
+    let served = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("accept");
+        stream.write_all(b"220 ready\r\n").await.expect("write");
+        let mut got = Vec::new();
+        stream.read_to_end(&mut got).await.expect("read");
+        stream.write_all(b"bye").await.expect("write");
+        got
+    });
+    let mut stream = mesh.dial();
+    let mut greeting = [0; 11];
+    stream.read_exact(&mut greeting).await.expect("greeting");
+    assert_eq!(&greeting, b"220 ready\r\n");
+    stream.write_all(b"QUIT").await.expect("write");
+    stream.shutdown().await.expect("half-close");
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).await.expect("read");
+    assert_eq!(rest, "bye");
+    assert_eq!(served.await.expect("served"), b"QUIT");
+    let labels = ["tcp_open_total{", "inbound", "peer=\"src\"", "tls=\"true\""];
+    assert_eq!(mesh.server.metric(&labels).await, Some(1.0));
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_http_pass_unchanged() {
+    let mesh = Mesh::start(plain_state()).await;
+    let listener = mesh.listen();
+    let served = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("accept");
+        let mut got = vec![0; 1 << 20];
+        stream.read_exact(&mut got).await.expect("read");
+        stream.write_all(&got).await.expect("write");
+    });
+    let (mut reader, mut writer) = mesh.dial().into_split();
+    let bytes: Vec<u8> = (0..1 << 20).map(|i: u32| (i * 31 % 251) as u8).collect();
+    let sent = bytes.clone();
+    let upload = tokio::spawn(async move { writer.write_all(&sent).await.expect("write") });
+    let mut back = vec![0; 1 << 20];
+    reader.read_exact(&mut back).await.expect("read");
+    assert!(back == bytes);
+    upload.await.expect("upload");
+    served.await.expect("served");
+}
+
+#[tokio::test]
+async fn an_opaque_client_that_is_not_let_in_reaches_nobody() {
+    let mut state = plain_state();
+    state.outbound = to_balancer(true);
+    state.server = server(Some("nobody"), true);
+    let mesh = Mesh::start(state).await;
+    let listener = mesh.listen();
+    let mut stream = mesh.dial();
+    let _ = stream.write_all(b"hello").await;
+    assert!(matches!(stream.read(&mut [0; 16]).await, Ok(0) | Err(_)));
+    let accepted = tokio::time::timeout(std::time::Duration::from_millis(50), listener.accept());
+    assert!(accepted.await.is_err(), "the application was reached");
+    let labels = ["inbound_tcp_authz_deny_total{"];
+    assert_eq!(mesh.server.metric(&labels).await, Some(1.0));
+}
+
+#[tokio::test]
+async fn a_change_of_policy_ends_an_opaque_connection() {
+    let mesh = opaque_mesh().await;
+    let listener = mesh.listen();
+    let mut stream = mesh.dial();
+    let (mut served, _) = listener.accept().await.expect("accept");
+    served.write_all(b"x").await.expect("write");
+    assert_eq!(stream.read_u8().await.expect("read"), b'x');
+    mesh.control.state.send_modify(|state| state.server = server(Some("nobody"), true));
+    assert!(matches!(stream.read(&mut [0; 16]).await, Ok(0) | Err(_)));
+}
