@@ -33,9 +33,10 @@ __all__ = ["Ask", "Place", "body_object", "delete_options", "limited_body", "med
 
 _BODY_LIMIT_BYTES = 3 * 1024 * 1024
 
-_PROTOBUF_HINT = (
-    "protobuf request bodies are not supported by this server: write the object as a manifest and "
-    "use `kubectl apply -f` (`kubectl create ... --dry-run=client -o yaml | kubectl apply -f -`)"
+_NO_PROTOBUF = "protobuf request bodies are not supported by this server"
+_AS_MANIFEST = (
+    "write the object as a manifest and use `kubectl apply -f` "
+    "(`kubectl create ... --dry-run=client -o yaml | kubectl apply -f -`)"
 )
 
 
@@ -129,9 +130,11 @@ async def limited_body(request: Request) -> bytes:
     return bytes(body)
 
 
-async def body_object(request: Request) -> Obj:
+async def body_object(request: Request, *, stored: bool = True) -> Obj:
     """
     The object in a body of JSON or YAML.
+
+    stored: whether it is one that could be applied instead; a review or a token request is not.
 
     Raises:
         NotImplementedHere: for protobuf, with what to do instead.
@@ -141,7 +144,8 @@ async def body_object(request: Request) -> Obj:
     """
     type_ = media_type(request)
     if "protobuf" in type_:
-        raise NotImplementedHere(_PROTOBUF_HINT)
+        as_json = f"send JSON: `kubectl create --raw {request.url.path} -f FILE`"
+        raise NotImplementedHere(f"{_NO_PROTOBUF}: {_AS_MANIFEST if stored else as_json}")
     if type_ not in {"", "application/json", "application/yaml"}:
         raise UnsupportedMediaType(
             f'the body of the request was in an unknown format - "{type_}"; accepted media types '
@@ -180,7 +184,7 @@ async def delete_options(request: Request) -> Obj:
     """
     body = await limited_body(request)
     if body and "protobuf" in media_type(request):
-        raise NotImplementedHere(_PROTOBUF_HINT)
+        raise NotImplementedHere(f"{_NO_PROTOBUF}: send DeleteOptions as JSON")
     options = parsed(body, yaml=media_type(request) == "application/yaml") if body else {}
     query = request.query_params
     if "gracePeriodSeconds" in query:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.cluster.embedded.api import managed
+from harness.cluster.embedded.api.event_limit import EventLimit
 from harness.cluster.embedded.api.ownership import Ownership
 from harness.cluster.embedded.api.rules import Rules
 from harness.cluster.embedded.api.tokens import SYSTEM, User
@@ -57,6 +58,7 @@ class Operations:
         self.rules = Rules(store)
         self._admission = Admission(store, node)
         self._ownership = Ownership(store)
+        EventLimit(store)
 
     async def create(self, kind: Key, obj: Obj, write: Write | None = None) -> Obj:
         """

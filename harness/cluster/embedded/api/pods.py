@@ -73,7 +73,7 @@ class Pods:
         if ask.request.method != "POST":
             raise MethodNotAllowed
         place = ask.place
-        eviction = await asks.body_object(ask.request)
+        eviction = await asks.body_object(ask.request, stored=False)
         options = eviction.get("deleteOptions") or {}
         if ask.dry_run:
             options["dryRun"] = ["All"]

@@ -120,7 +120,7 @@ async def _body(ask: Ask, kind: str = "", api_version: str = "") -> Obj:
         api_version or resource.api_version_of(ask.place.version),
         kind or resource.kind,
     )
-    body = await asks.body_object(ask.request)
+    body = await asks.body_object(ask.request, stored=False)
     given = (body.setdefault("apiVersion", expected[0]), body.setdefault("kind", expected[1]))
     if given != expected or not isinstance(body.get("spec") or {}, dict):
         raise BadRequest(f"the body is {given[0]} {given[1]}, expected {expected[0]} {expected[1]}")

@@ -7,19 +7,21 @@ closed at the end: a pooled one could outlive the pod behind its address.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Self
 
 import h11
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator, Sequence
     from types import TracebackType
 
 __all__ = ["Exchange", "WireError"]
 
 _READ_BYTES = 64 * 1024
+_CLOSE_S = 0.2
+"""A TLS peer that never says goodbye would otherwise hold up an answer that is complete."""
 _HEAD_BYTES = 64 * 1024
 """Of a response: as much as Go's and Node's servers take for a request, several times over."""
 
@@ -54,7 +56,8 @@ class Exchange:
     ) -> None:
         self._writer.close()
         with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
+            async with asyncio.timeout(_CLOSE_S):
+                await self._writer.wait_closed()
 
     async def start(
         self, method: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.cluster.embedded.api import event_limit
+
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 NAMESPACES = "/api/v1/namespaces"
 MERGE = "application/merge-patch+json"
@@ -129,6 +131,16 @@ def test_a_namespace_waits_for_running_pods_and_takes_nothing_new(api, make):
     assert api.get(f"{NAMESPACES}/x/pods/p")["metadata"]["deletionTimestamp"]
     api.store.delete(("", "pods"), "x", "p", options={"gracePeriodSeconds": 0})
     assert api.ask("GET", f"{NAMESPACES}/x").status_code == 404
+
+
+def test_the_oldest_event_makes_room(api, monkeypatch):
+    monkeypatch.setattr(event_limit, "KEPT_EVENTS", 3)
+    for name in ("a", "b", "c"):
+        api.store.create(("", "events"), {"metadata": {"name": name, "namespace": "default"}})
+    repeated = {**api.store.get(("", "events"), "default", "a"), "count": 2}
+    api.store.update(("", "events"), repeated)
+    api.store.create(("", "events"), {"metadata": {"name": "d", "namespace": "default"}})
+    assert names(api, "/api/v1/events") == ["a", "c", "d"]
 
 
 def test_a_pod_is_evicted(api, make):

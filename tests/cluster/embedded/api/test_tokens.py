@@ -117,6 +117,13 @@ def test_a_request_that_makes_no_sense_is_refused(api, spec, code):
     assert api.ask("POST", f"{ACCOUNTS}/default/token", request(**spec)).status_code == code
 
 
+def test_protobuf_is_refused_with_the_way_that_works(api):
+    path = f"{ACCOUNTS}/default/token"
+    response = api.ask("POST", path, type_="application/vnd.kubernetes.protobuf", content=b"k8s")
+    assert response.status_code == 501
+    assert f"kubectl create --raw {path} -f FILE" in response.json()["message"]
+
+
 def test_access_reviews_say_that_nothing_is_enforced(api):
     path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
     body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {}}
