@@ -71,6 +71,14 @@ class Recorder:
         """Forget attempts, ids and closed connections; sequence numbers go on."""
         return msgspec.json.decode(self._control.request("POST", "/reset"), type=LedgerSummary)
 
+    def steer(self, instructions: str) -> None:
+        """
+        Steer every request from now on, as far as it says nothing else itself; see `plans.steer`.
+
+        A slow or failing pod among good ones is made this way. An empty text ends it.
+        """
+        self._control.request("POST", "/steer", body=instructions.encode())
+
     def _page(self, since: int) -> tuple[LedgerSummary, list[Attempt]]:
         lines = self._control.lines("GET", f"/ledger?since={since}", timeout_s=_PAGE_S)
         summary = msgspec.json.decode(next(lines), type=LedgerSummary)

@@ -47,6 +47,7 @@ class Messages(msgspec.Struct, frozen=True, omit_defaults=True):
 
     count: 0 sends until the traffic is stopped. Message i is made from `seed + i`.
     lockstep: wait for the echo of each message before the next.
+    payload_hex: send these bytes as each message; for gRPC without the five bytes before it.
     """
 
     count: int = 1
@@ -54,6 +55,7 @@ class Messages(msgspec.Struct, frozen=True, omit_defaults=True):
     seed: int = 0
     pace_ms: int = 0
     lockstep: bool = False
+    payload_hex: str | None = None
 
 
 class Http1(msgspec.Struct, frozen=True, omit_defaults=True):

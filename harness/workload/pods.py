@@ -47,6 +47,7 @@ class Role:
 
     name: of Deployment, Service and label `app`; service_account: None uses the name.
     arguments: further options of `meshmark-workload serve`.
+    steer: steering of requests that say nothing themselves: a slow pod is `delay=100ms`.
     helper: whether a helper container runs beside the application.
     annotations, labels: of the pods.
     ports: further HTTP ports. grace_s: termination grace period.
@@ -56,6 +57,7 @@ class Role:
     namespace: str
     service_account: str | None = None
     arguments: Sequence[str] = ()
+    steer: str = ""
     helper: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -153,6 +155,7 @@ def _app(role: Role) -> Manifest:
     ports = [flag for port in role.ports for flag in ("--http", str(port))]
     if role.ports:
         ports = ["--http", str(HTTP_PORT), *ports]
+    steering = ["--steer", role.steer] if role.steer else []
     listed = [
         {"name": name, "containerPort": port, "protocol": "TCP"} for name, port in _ports(role)
     ]
@@ -161,7 +164,7 @@ def _app(role: Role) -> Manifest:
         "name": "app",
         "image": REFERENCE,
         "imagePullPolicy": "IfNotPresent",
-        "args": ["serve", *ports, *role.arguments],
+        "args": ["serve", *ports, *steering, *role.arguments],
         "env": [
             {"name": "HOSTNAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         ],

@@ -241,6 +241,8 @@ class TrafficSummary(msgspec.Struct, frozen=True):
 
     results: calls by status, or by kind of error where there was no whole response.
     dropped: outcomes lost for want of room; the counts cover them.
+    ends: how connections that were kept ended: `announced` (Connection: close), `goaway`, or
+        `closed` (found closed between two calls).
     """
 
     calls: int
@@ -248,6 +250,7 @@ class TrafficSummary(msgspec.Struct, frozen=True):
     results: dict[str, int]
     dropped: int
     connections: int
+    ends: dict[str, int]
     running: bool
 
 

@@ -62,6 +62,7 @@ class _H1(msgspec.Struct, frozen=True, tag="h1", tag_field="kind"):
     path: str
     authority: str
     headers: Fields
+    body_hex: str | None
 
 
 class _H2(msgspec.Struct, frozen=True, tag="h2", tag_field="kind"):
@@ -69,24 +70,35 @@ class _H2(msgspec.Struct, frozen=True, tag="h2", tag_field="kind"):
     path: str
     authority: str
     headers: Fields
+    body_hex: str | None
 
 
 HttpRequest = _H1 | _H2
-"""A request without body; the probe ends with its response."""
+"""A request; the probe ends with its response."""
 
 
 def h1(
-    authority: str, path: str = "/", *, method: str = "GET", headers: Iterable[tuple[str, str]] = ()
+    authority: str,
+    path: str = "/",
+    *,
+    method: str = "GET",
+    headers: Iterable[tuple[str, str]] = (),
+    body: bytes | None = None,
 ) -> _H1:
     """Send an HTTP/1.1 request."""
-    return _H1(method, path, authority, list(headers))
+    return _H1(method, path, authority, list(headers), None if body is None else body.hex())
 
 
 def h2(
-    authority: str, path: str = "/", *, method: str = "GET", headers: Iterable[tuple[str, str]] = ()
+    authority: str,
+    path: str = "/",
+    *,
+    method: str = "GET",
+    headers: Iterable[tuple[str, str]] = (),
+    body: bytes | None = None,
 ) -> _H2:
     """Send an HTTP/2 request."""
-    return _H2(method, path, authority, list(headers))
+    return _H2(method, path, authority, list(headers), None if body is None else body.hex())
 
 
 class TlsProbe(msgspec.Struct, frozen=True):
@@ -146,6 +158,7 @@ class TlsReport(msgspec.Struct, frozen=True):
     end: str | None
     status: int | None
     headers: Fields
+    trailers: Fields
     received_bytes: int
     received_sha256: str
     received: str

@@ -190,6 +190,48 @@ def test_traffic_runs_until_it_is_stopped(server: Running, workload: Workload) -
     assert sum(gaps) / len(gaps) == pytest.approx(5e6, rel=0.1)
 
 
+def test_a_pod_is_steered_as_a_whole(server: Running, workload: Workload) -> None:
+    """A standing instruction holds until a request or a later one says otherwise."""
+    workload.steer(steer(status=500, size=3))
+    plain = workload.one(Plan(url=server.url()))
+    own = workload.one(Plan(url=server.url(), steer=steer(status=404)))
+    workload.steer("")
+    after = workload.one(Plan(url=server.url()))
+
+    assert [each.status for each in (plain, own, after)] == [500, 404, 200]
+    assert (plain.body_bytes, own.body_bytes) == (3, 3)
+
+
+def test_ten_thousand_fields_pass(server: Running, workload: Workload) -> None:
+    """A head of ten thousand fields arrives whole; the record keeps the first of them."""
+    fields = [(f"x-field-{n}", "v" * 40) for n in range(10_000)]
+    outcome = workload.one(Plan(url=server.url(), headers=fields))
+    (attempt,) = workload.settled().attempts
+
+    assert outcome.status == 200
+    assert (attempt.header_count, len(attempt.headers)) == (10_001, 256)
+
+
+def test_a_slow_reader_gets_everything(server: Running, workload: Workload) -> None:
+    """Reading slowly slows the sender down and loses nothing."""
+    plan = Plan(url=server.url(), steer=steer(size=200_000, seed=4), read_rate=1_000_000)
+    outcome = workload.one(plan)
+    (attempt,) = workload.settled().attempts
+
+    assert outcome.body_sha256 == attempt.sent_sha256
+    assert outcome.ended_after_ns > 180_000_000
+
+
+def test_how_connections_end_is_counted(server: Running, workload: Workload) -> None:
+    """A server that announces its close is told apart from one that just closes."""
+    plan = Plan(url=server.url(), count=3, steer=steer(connection="close"))
+    with workload.traffic(plan) as traffic:
+        traffic.wait_calls(0)
+    summary = traffic.stop().summary
+
+    assert (summary.connections, summary.ends) == (3, {"announced": 3})
+
+
 def test_a_delay_is_felt_and_a_deadline_ends_it(server: Running, workload: Workload) -> None:
     """A response later than the deadline is a timeout, and the server sees the client leave."""
     outcome = workload.one(Plan(url=server.url(), steer=steer(delay="5s"), deadline_s=0.2))

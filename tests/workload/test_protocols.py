@@ -80,6 +80,16 @@ def test_grpc_messages_come_back(server: Running, workload: Workload, messages: 
     assert (attempt.method, attempt.target) == ("POST", "/any.Service/Method")
 
 
+def test_grpc_carries_a_given_message(server: Running, workload: Workload) -> None:
+    """A message of one's own is sent as it is, framed as gRPC wants it."""
+    messages = Messages(payload_hex=b"a token".hex())
+    outcome = workload.one(
+        Plan(url=server.url(), protocol="grpc", messages=messages, keep_bytes=100)
+    )
+
+    assert outcome.body_head == "\0\0\0\0\x07a token"
+
+
 @pytest.mark.parametrize("more", [{}, {"trailers_only": True}])
 def test_grpc_status_as_steered(server: Running, workload: Workload, more: dict[str, bool]) -> None:
     """A status arrives in the trailers, or alone in the response's head."""

@@ -89,6 +89,18 @@ def test_a_transport_header_and_a_request_pass(
     assert [attempt.protocol for attempt in helper.ledger().attempts] == [version]
 
 
+@pytest.mark.parametrize("request_", [h1, h2])
+def test_a_request_may_have_a_body(
+    helper: Helper, server_identity: Identity, request_: type
+) -> None:
+    """The probe's request body arrives, on either protocol."""
+    with helper.tls_server(server_identity.cert_pem, server_identity.key_pem) as server:
+        send = request_("a", method="POST", body=b"hello", headers=[("x-meshmark", "echo=1")])
+        report = helper.tls_probe(TlsProbe(f"127.0.0.1:{server.port}", "a.test", send=send))
+
+    assert (report.status, report.received_start) == (200, b"hello")
+
+
 def test_an_honest_verdict_is_reported_beside_what_happened(
     helper: Helper, server_identity: Identity
 ) -> None:

@@ -49,6 +49,7 @@ pub async fn run(options: Serve) -> Result<(), Error> {
     let mut term = signal(SignalKind::terminate()).map_err(Error::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
     let app = App::new(options.pod.clone(), options.ledger_bytes);
+    app.steer(options.steering.clone());
     let server = Arc::new(Server {
         app: app.clone(),
         calls: Calls::default(),

@@ -13,6 +13,7 @@ pub mod stop;
 pub mod tcp;
 pub mod websocket;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,11 @@ impl Caller {
     /// How many connections were opened.
     pub fn connections(&self) -> u64 {
         self.dialer.opened()
+    }
+
+    /// How kept connections ended, see [`Dialer::ends`].
+    pub fn ends(&self) -> BTreeMap<&'static str, u64> {
+        self.dialer.ends()
     }
 
     /// Runs the plan to its end; outcomes go to `out` as calls end.

@@ -1,6 +1,6 @@
 //! Calls and traffic on the control port: the part that server and helper have in common.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -61,6 +61,8 @@ pub struct Summary {
     pub dropped: u64,
     /// Connections opened.
     pub connections: u64,
+    /// How kept connections ended: `announced`, `goaway`, `closed`.
+    pub ends: BTreeMap<&'static str, u64>,
     /// Whether calls are still being made.
     pub running: bool,
 }
@@ -162,6 +164,7 @@ impl Traffic {
     fn summary(&self) -> Summary {
         Summary {
             connections: self.caller.connections(),
+            ends: self.caller.ends(),
             running: !self.task.is_finished(),
             ..self.seen.lock().summary.clone()
         }

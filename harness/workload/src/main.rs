@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<ExitCode, application::Error> {
     match command {
-        Command::Serve(options) => application::run(options).await?,
+        Command::Serve(options) => application::run(*options).await?,
         Command::Call(plan) => {
             if !application::print_calls("call", &plan).await? {
                 return Ok(ExitCode::FAILURE);

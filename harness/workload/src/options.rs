@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::clock::parse_duration;
 use crate::serve::Speech;
 use crate::serve::ledger::LEDGER_BYTES;
+use crate::serve::steering::Steering;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -23,6 +24,7 @@ meshmark-workload: the test application of meshmark
       --on-start PLAN        make these calls (JSON) before listening
       --on-term PLAN         make these calls (JSON) once everything was drained
       --ledger-bytes N       memory for records [67108864]
+      --steer VALUE          steering of requests that say nothing themselves
       --pod NAME             name in answers [HOSTNAME]
   meshmark-workload call PLAN          make calls (JSON), print outcomes; 1 when one failed
   meshmark-workload helper [OPTIONS]   capture, rogue TLS peers, signals
@@ -36,7 +38,7 @@ A port of 0 is chosen by the system; the first line of output tells all ports as
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Be the application.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Make calls and end.
     Call(String),
     /// Be the helper.
@@ -68,6 +70,8 @@ pub struct Serve {
     pub on_term: Option<String>,
     /// Memory for records.
     pub ledger_bytes: usize,
+    /// Steering of requests that say nothing themselves.
+    pub steering: Steering,
     /// Name in answers.
     pub pod: String,
 }
@@ -77,7 +81,7 @@ impl Command {
     pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let mut arguments = arguments.into_iter();
         match arguments.next().as_deref() {
-            Some("serve") => Ok(Self::Serve(serve(arguments)?)),
+            Some("serve") => Ok(Self::Serve(Box::new(serve(arguments)?))),
             Some("helper") => helper(arguments),
             Some("call") => Ok(Self::Call(arguments.next().ok_or("call: no plan given")?)),
             Some("version" | "--version") => Ok(Self::Version),
@@ -99,6 +103,7 @@ fn serve(mut arguments: impl Iterator<Item = String>) -> Result<Serve, String> {
         on_start: None,
         on_term: None,
         ledger_bytes: LEDGER_BYTES,
+        steering: Steering::default(),
         pod: std::env::var("HOSTNAME").unwrap_or_else(|_| "workload".into()),
     };
     while let Some(flag) = arguments.next() {
@@ -118,6 +123,7 @@ fn serve(mut arguments: impl Iterator<Item = String>) -> Result<Serve, String> {
             "--on-start" => options.on_start = Some(value),
             "--on-term" => options.on_term = Some(value),
             "--ledger-bytes" => options.ledger_bytes = parsed(&flag, &value)?,
+            "--steer" => options.steering = Steering::parse(&value).map_err(named)?,
             "--pod" => options.pod = value,
             _ => return Err(format!("{flag}: no such option; see --help")),
         }

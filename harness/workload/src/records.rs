@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::calls::LINES_WAITING;
 use crate::control::{Request, Response};
 use crate::serve::App;
+use crate::serve::steering::Steering;
 
 /// Records in one answer.
 const PAGE: u64 = 50_000;
 
-/// Answers `/ledger`, `/connections` and `/reset`; `None` when the path is another's.
+/// Answers `/ledger`, `/connections`, `/reset` and `/steer`; `None` when the path is another's.
 pub fn handle(app: &Arc<App>, request: &Request) -> Option<Response> {
     Some(match request.route() {
         ("GET", path) if path == ["ledger"] => ledger(app, request),
@@ -20,6 +22,15 @@ pub fn handle(app: &Arc<App>, request: &Request) -> Option<Response> {
             app.ledger.reset();
             app.connections.reset();
             Response::json(&app.read_ledger(0, 0).0)
+        }
+        ("POST", path) if path == ["steer"] => {
+            match Steering::parse(&String::from_utf8_lossy(&request.body)) {
+                Ok(steering) => {
+                    app.steer(steering);
+                    Response::json(&json!({"steered": true}))
+                }
+                Err(why) => Response::error(400, why),
+            }
         }
         _ => return None,
     })

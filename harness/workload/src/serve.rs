@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use parking_lot::RwLock;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -28,6 +29,7 @@ use crate::http1::Inbound;
 use crate::transport::Boxed;
 use connections::{Connection, Connections};
 use ledger::{Ledger, Summary};
+use steering::Steering;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -56,6 +58,7 @@ pub struct App {
     pub ledger: Ledger,
     /// Every connection.
     pub connections: Arc<Connections>,
+    steering: RwLock<Steering>,
     draining: watch::Sender<bool>,
 }
 
@@ -67,8 +70,19 @@ impl App {
             boot: format!("{:x}-{:x}", unix_ns(), std::process::id()),
             ledger: Ledger::new(ledger_bytes),
             connections: Arc::default(),
+            steering: RwLock::default(),
             draining: watch::Sender::new(false),
         })
+    }
+
+    /// What requests are steered by where they say nothing themselves.
+    pub fn steering(&self) -> Steering {
+        self.steering.read().clone()
+    }
+
+    /// Changes that.
+    pub fn steer(&self, steering: Steering) {
+        *self.steering.write() = steering;
     }
 
     /// Tells every connection to end after what is in progress on it.

@@ -1,10 +1,12 @@
 //! From a name to an open connection, through the pod's own resolver.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use parking_lot::Mutex;
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 
@@ -51,6 +53,7 @@ pub struct Dialer {
     address: String,
     timeout: Duration,
     opened: AtomicU64,
+    ends: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Dialer {
@@ -68,12 +71,24 @@ impl Dialer {
             address,
             timeout,
             opened: AtomicU64::new(0),
+            ends: Mutex::default(),
         }
     }
 
     /// How many connections were opened.
     pub fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Notes why a kept connection takes no further calls.
+    pub fn ended(&self, how: &'static str) {
+        *self.ends.lock().entry(how).or_default() += 1;
+    }
+
+    /// How often kept connections ended in each way: `announced` (Connection: close), `goaway`,
+    /// `closed` (found closed between two calls).
+    pub fn ends(&self) -> BTreeMap<&'static str, u64> {
+        self.ends.lock().clone()
     }
 
     /// Resolves and connects; a failure is in `progress`.

@@ -48,6 +48,7 @@ impl Pool {
             if connection.is_idle().await {
                 return Some(connection);
             }
+            self.dialer.ended("closed");
         }
         self.dialer.open(progress).await
     }
@@ -72,7 +73,11 @@ pub async fn call(plan: &Plan, pool: &Pool, stop: &Stop, progress: &mut Progress
     };
     match exchange(plan, &request, &mut connection, stop, progress).await {
         Ok(true) => pool.give_back(connection),
-        Ok(false) => {}
+        Ok(false) => {
+            if head::has_token(&progress.outcome.headers, "connection", "close") {
+                pool.dialer.ended("announced");
+            }
+        }
         Err(error) => progress.fail_h1(&error),
     }
 }

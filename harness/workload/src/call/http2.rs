@@ -15,14 +15,14 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 use super::dial::Dialer;
-use super::messages::{Flow, Sink, pump};
+use super::messages::{Flow, Message, Sink, pump};
 use super::outcome::{Interim, Phase, Progress};
 use super::plan::{Plan, Protocol};
 use super::stop::Stop;
 use crate::clock::pause;
 use crate::h2io;
 use crate::http1::{Fields, head};
-use crate::seeded::{BLOCK_BYTES, Seeded};
+use crate::seeded::Seeded;
 use crate::serve::grpc::prefix;
 use crate::serve::steering::{REQUEST_ID, STEERING};
 
@@ -65,7 +65,17 @@ impl Pool {
         let session = {
             let mut slot = self.slots[number].lock().await;
             let usable = match &mut *slot {
-                Some(session) => is_usable(&mut session.sender).await,
+                Some(session) => match closing(&mut session.sender).await {
+                    Some(error) => {
+                        self.dialer.ended(if error.is_go_away() {
+                            "goaway"
+                        } else {
+                            "closed"
+                        });
+                        false
+                    }
+                    None => true,
+                },
                 None => false,
             };
             if !usable {
@@ -116,9 +126,13 @@ impl Pool {
     }
 }
 
-/// Whether a connection is not known to be closing. One at its limit of streams is usable.
-async fn is_usable(sender: &mut SendRequest<Bytes>) -> bool {
-    poll_fn(|cx| Poll::Ready(!matches!(sender.poll_ready(cx), Poll::Ready(Err(_))))).await
+/// Why a connection takes no further streams. One at its limit of streams does, later.
+async fn closing(sender: &mut SendRequest<Bytes>) -> Option<h2::Error> {
+    poll_fn(|cx| match sender.poll_ready(cx) {
+        Poll::Ready(Err(error)) => Poll::Ready(Some(error)),
+        _ => Poll::Ready(None),
+    })
+    .await
 }
 
 /// Makes one call.
@@ -255,9 +269,9 @@ impl Framed<'_> {
 impl Sink for Framed<'_> {
     type Error = h2::Error;
 
-    async fn message(&mut self, seed: u64, bytes: u64) -> Result<(), h2::Error> {
-        self.write(prefix(bytes)).await?;
-        for piece in Seeded::new(seed, bytes, BLOCK_BYTES) {
+    async fn message(&mut self, message: Message) -> Result<(), h2::Error> {
+        self.write(prefix(message.length())).await?;
+        for piece in message.pieces() {
             self.write(piece).await?;
         }
         Ok(())

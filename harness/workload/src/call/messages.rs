@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::plan::Messages;
 use super::stop::Stop;
 use crate::clock::pause;
-use crate::seeded::Tally;
+use crate::seeded::{BLOCK_BYTES, Seeded, Tally, unhex};
 
 /// What a call has sent, and how much of it came back; shared by its two halves.
 #[derive(Clone, Default)]
@@ -68,14 +69,48 @@ impl Flow {
     }
 }
 
+/// What one message consists of.
+pub enum Message {
+    /// Bytes made from a seed.
+    Made(Seeded, u64),
+    /// These bytes.
+    Given(Bytes),
+}
+
+impl Message {
+    fn of(plan: &Messages, number: u64) -> Self {
+        // A plan was checked for hex when it was read.
+        match plan.payload_hex.as_deref().and_then(unhex) {
+            Some(payload) => Self::Given(payload.into()),
+            None => {
+                let seed = plan.seed.wrapping_add(number);
+                Self::Made(Seeded::new(seed, plan.bytes, BLOCK_BYTES), plan.bytes)
+            }
+        }
+    }
+
+    /// Its length in bytes.
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Made(_, length) => *length,
+            Self::Given(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Its bytes, piece by piece.
+    pub fn pieces(self) -> Box<dyn Iterator<Item = Bytes> + Send> {
+        match self {
+            Self::Made(seeded, _) => Box::new(seeded),
+            Self::Given(bytes) => Box::new(std::iter::once(bytes)),
+        }
+    }
+}
+
 /// Where messages go.
 pub trait Sink {
-    /// Sends one message of `bytes` bytes made from `seed`.
-    fn message(
-        &mut self,
-        seed: u64,
-        bytes: u64,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    /// Sends one message.
+    fn message(&mut self, message: Message)
+    -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Why a message could not be sent.
     type Error;
@@ -96,8 +131,7 @@ pub async fn pump<S: Sink>(
                 () = stop.wait() => break,
             }
         }
-        sink.message(messages.seed.wrapping_add(sent), messages.bytes)
-            .await?;
+        sink.message(Message::of(messages, sent)).await?;
         sent += 1;
         flow.0.counts.lock().messages_sent = sent;
         if messages.lockstep {

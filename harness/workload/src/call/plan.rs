@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::http1::Fields;
-use crate::seeded::BLOCK_BYTES;
+use crate::seeded::{BLOCK_BYTES, unhex};
 
 /// Bytes of a response that an outcome may carry; more is only counted and hashed. Room for a page
 /// of metrics.
@@ -139,6 +139,8 @@ pub struct Messages {
     pub pace_ms: u64,
     /// Wait for the echo of each message before the next.
     pub lockstep: bool,
+    /// Send these bytes (hex) as each message instead of made ones.
+    pub payload_hex: Option<String>,
 }
 
 impl Default for Messages {
@@ -149,6 +151,7 @@ impl Default for Messages {
             seed: 0,
             pace_ms: 0,
             lockstep: false,
+            payload_hex: None,
         }
     }
 }
@@ -204,6 +207,14 @@ impl Plan {
         }
         if self.keep_bytes > KEEP_LIMIT_BYTES {
             return Err(format!("plan: keep_bytes: at most {KEEP_LIMIT_BYTES}"));
+        }
+        if self
+            .messages
+            .payload_hex
+            .as_deref()
+            .is_some_and(|hex| unhex(hex).is_none())
+        {
+            return Err("plan: messages.payload_hex: is not hex".into());
         }
         for (name, seconds) in [
             ("deadline_s", Some(self.deadline_s)),

@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::dial::{Connection, Dialer};
-use super::messages::{Flow, Sink, pump};
+use super::messages::{Flow, Message, Sink, pump};
 use super::outcome::Progress;
 use super::plan::Plan;
 use super::stop::Stop;
 use crate::clock::pause;
 use crate::http1::{Error, Inbound};
-use crate::seeded::{BLOCK_BYTES, Seeded};
+use crate::seeded::BLOCK_BYTES;
 use crate::serve::tcp::OPENING;
 use crate::transport::Boxed;
 
@@ -104,8 +104,8 @@ impl Bytes<'_> {
 impl Sink for Bytes<'_> {
     type Error = std::io::Error;
 
-    async fn message(&mut self, seed: u64, bytes: u64) -> std::io::Result<()> {
-        for piece in Seeded::new(seed, bytes, BLOCK_BYTES) {
+    async fn message(&mut self, message: Message) -> std::io::Result<()> {
+        for piece in message.pieces() {
             self.write(&piece).await?;
         }
         Ok(())

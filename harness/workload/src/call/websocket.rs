@@ -8,7 +8,7 @@ use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::dial::{Connection, Dialer};
 use super::http1::fields;
-use super::messages::{Flow, Sink, pump};
+use super::messages::{Flow, Message, Sink, pump};
 use super::outcome::Progress;
 use super::plan::Plan;
 use super::stop::Stop;
@@ -129,9 +129,14 @@ impl Frames<'_> {
 impl Sink for Frames<'_> {
     type Error = Error;
 
-    async fn message(&mut self, seed: u64, bytes: u64) -> Result<(), Error> {
-        let mut payload = vec![0; bytes.min(FRAME_LIMIT_BYTES) as usize];
-        fill(seed, 0, &mut payload);
+    async fn message(&mut self, message: Message) -> Result<(), Error> {
+        if message.length() > FRAME_LIMIT_BYTES {
+            return Err(Error::TooLong(
+                "a WebSocket message",
+                FRAME_LIMIT_BYTES as usize,
+            ));
+        }
+        let payload: Vec<u8> = message.pieces().flatten().collect();
         self.flow.sends(&payload);
         self.send(Opcode::Binary, payload).await
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use rustls::client::{
     ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
@@ -93,7 +93,7 @@ pub enum Send {
     H2(HttpRequest),
 }
 
-/// A request without body.
+/// A request.
 #[derive(Clone, Debug, Deserialize)]
 pub struct HttpRequest {
     method: String,
@@ -101,6 +101,18 @@ pub struct HttpRequest {
     authority: String,
     #[serde(default)]
     headers: Fields,
+    #[serde(default)]
+    body_hex: Option<String>,
+}
+
+impl HttpRequest {
+    fn body(&self) -> Result<Option<Bytes>, Error> {
+        let Some(hex) = &self.body_hex else {
+            return Ok(None);
+        };
+        let bytes = unhex(hex).ok_or_else(|| Error::Malformed("send.body_hex".into()))?;
+        Ok(Some(bytes.into()))
+    }
 }
 
 /// What became of it.
@@ -139,6 +151,8 @@ pub struct Report {
     pub status: Option<u16>,
     /// Fields of the response.
     pub headers: Fields,
+    /// Trailer fields of the response.
+    pub trailers: Fields,
     /// Application bytes received; for HTTP those of the body.
     pub received_bytes: u64,
     /// Their SHA-256.
@@ -356,8 +370,13 @@ impl Run {
         let mut fields = vec![("Host".to_owned(), request.authority.clone())];
         fields.extend(request.headers.iter().cloned());
         fields.push(("Connection".to_owned(), "close".to_owned()));
+        let body = request.body()?;
+        if let Some(body) = &body {
+            fields.push(("Content-Length".to_owned(), body.len().to_string()));
+        }
         let start = format!("{} {} HTTP/1.1", request.method, request.path);
         stream.write_all(&head::render(&start, &fields)).await?;
+        stream.write_all(&body.unwrap_or_default()).await?;
         stream.flush().await?;
         let mut inbound = Inbound::new(stream, BytesMut::new());
         let head = Head::parse(&inbound.head().await?)?;
@@ -386,17 +405,23 @@ impl Run {
             .body(())
             .map_err(|error| Error::Malformed(error.to_string()))?;
         *message.headers_mut() = h2io::map(&request.headers).map_err(Error::Malformed)?;
+        let body = request.body()?;
         let (sender, connection) = h2::client::handshake(stream).await.map_err(io)?;
         tokio::pin!(connection);
         let exchange = async {
             let mut sender = sender.ready().await?;
-            let (response, _) = sender.send_request(message, true)?;
+            let (response, mut stream) = sender.send_request(message, body.is_none())?;
+            if let Some(body) = body {
+                h2io::send(&mut stream, body).await?;
+                stream.send_data(Bytes::new(), true)?;
+            }
             let (parts, mut body) = response.await?.into_parts();
             self.report.status = Some(parts.status.as_u16());
             self.report.headers = h2io::fields(&parts.headers);
             while let Some(piece) = h2io::receive(&mut body).await.transpose()? {
                 self.keep(probe, &piece);
             }
+            self.report.trailers = h2io::trailers(&mut body).await?;
             Ok::<(), h2::Error>(())
         };
         tokio::pin!(exchange);

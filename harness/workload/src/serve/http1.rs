@@ -93,7 +93,7 @@ async fn exchange(
         scheme: None,
     };
     let mut attempt = Attempt::begin(app, connection, start, head.fields.clone());
-    let mut request = match Steering::of_fields(&head.fields) {
+    let mut request = match app.steering().with_fields(&head.fields) {
         Ok(steering) => Request {
             head,
             minor,

@@ -98,7 +98,7 @@ async fn exchange(
     };
     let is_grpc = grpc::is_grpc(&fields);
     let mut attempt = Attempt::begin(&app, &connection, start, fields.clone());
-    let steering = Steering::of_fields(&fields);
+    let steering = app.steering().with_fields(&fields);
     let mut exchange = Exchange {
         steering: steering.clone().unwrap_or_default(),
         body,

@@ -109,20 +109,25 @@ pub struct Steering {
 }
 
 impl Steering {
-    /// Reads the values of all steering headers of a request.
-    pub fn of_fields(fields: &Fields) -> Result<Self, String> {
-        let mut steering = Self::default();
+    /// What the steering headers of a request change in this.
+    pub fn with_fields(&self, fields: &Fields) -> Result<Self, String> {
+        let mut steering = self.clone();
         for value in crate::http1::head::all(fields, STEERING) {
             steering.apply(value)?;
         }
         Ok(steering)
     }
 
-    /// Reads one value.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let mut steering = Self::default();
+    /// What one value changes in this.
+    pub fn with(&self, text: &str) -> Result<Self, String> {
+        let mut steering = self.clone();
         steering.apply(text)?;
         Ok(steering)
+    }
+
+    /// Reads one value.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Self::default().with(text)
     }
 
     fn apply(&mut self, text: &str) -> Result<(), String> {

@@ -47,7 +47,7 @@ pub async fn echo(app: Arc<App>, stream: TcpStream, connection: Connection, gree
             break;
         }
     }
-    let (id, steering) = opening(inbound.buffered());
+    let (id, steering) = opening(inbound.buffered(), &app.steering());
     let start = Start {
         protocol: "tcp",
         method: "",
@@ -138,17 +138,17 @@ fn is_opening_whole(data: &[u8]) -> bool {
 }
 
 /// Id and steering of an opening line, when there is one.
-fn opening(data: &[u8]) -> (Option<String>, Result<Steering, String>) {
+fn opening(data: &[u8], default: &Steering) -> (Option<String>, Result<Steering, String>) {
     let line = data.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let text = String::from_utf8_lossy(line);
     let Some(rest) = text.strip_prefix(OPENING) else {
-        return (None, Ok(Steering::default()));
+        return (None, Ok(default.clone()));
     };
     let (id, steering) = rest
         .trim_end()
         .split_once(' ')
         .unwrap_or((rest.trim_end(), ""));
-    (Some(id.to_owned()), Steering::parse(steering))
+    (Some(id.to_owned()), default.with(steering))
 }
 
 #[cfg(test)]
@@ -161,9 +161,9 @@ mod tests {
         assert!(!is_opening_whole(b"mesh"));
         assert!(!is_opening_whole(b"meshmark a"));
         assert!(is_opening_whole(b"meshmark a\n"));
-        let (id, steering) = opening(b"meshmark a size=3\nrest");
+        let (id, steering) = opening(b"meshmark a size=3\nrest", &Steering::default());
         assert_eq!(id.as_deref(), Some("a"));
         assert_eq!(steering.unwrap().size, Some(3));
-        assert_eq!(opening(b"else\n").0, None);
+        assert_eq!(opening(b"else\n", &Steering::default()).0, None);
     }
 }
