@@ -247,7 +247,10 @@ fn find_route<'a>(policy: &'a ServerPolicy, request: &Request<Incoming>) -> Opti
         authorizations: &route.authorizations,
     };
     let find = |http: &'a Http| {
-        let host = request.uri().host();
+        let host = request.uri().host().or_else(|| {
+            let host = request.headers().get(http::header::HOST)?.to_str().ok()?;
+            Some(host.rsplit_once(':').map_or(host, |(name, _)| name))
+        });
         let request = matching::Request {
             host,
             uri: request.uri(),

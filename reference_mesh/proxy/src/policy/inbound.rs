@@ -382,3 +382,112 @@ impl Authentication {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{Client, ClientTls, Protocol, ServerPolicy, Suffix, authorize};
+    use crate::config::Config;
+    use crate::identity::Id;
+
+    /// Whether the default policy of port 80 lets in: a client of the cluster, one of elsewhere,
+    /// each without TLS and with an identity.
+    fn admits(variables: &[(&str, &str)]) -> [bool; 4] {
+        let policy = default_policy(variables, 80);
+        let id = Id::parse("a.b").expect("valid");
+        let ask = |ip: &str, tls| {
+            let client = Client {
+                ip: ip.parse().expect("valid"),
+                tls,
+            };
+            authorize(&policy.authorizations, &client).is_some()
+        };
+        let known = ClientTls::Established(Some(&id));
+        let none = ClientTls::None;
+        [
+            ask("10.0.0.9", none),
+            ask("10.0.0.9", known),
+            ask("192.0.2.9", none),
+            ask("192.0.2.9", known),
+        ]
+    }
+
+    fn default_policy(variables: &[(&str, &str)], port: u16) -> ServerPolicy {
+        let always = [
+            ("IDENTITY_DIR", "/nowhere"),
+            ("IDENTITY_TRUST_ANCHORS", "x"),
+            ("IDENTITY_TOKEN_FILE", "/nowhere"),
+            ("IDENTITY_LOCAL_NAME", "a.b"),
+            ("IDENTITY_SVC_ADDR", "127.0.0.1:1"),
+            ("DESTINATION_SVC_ADDR", "127.0.0.1:1"),
+            ("POLICY_SVC_ADDR", "127.0.0.1:1"),
+            ("POLICY_WORKLOAD", "x"),
+            ("POLICY_CLUSTER_NETWORKS", "10.0.0.0/8"),
+        ];
+        let env: BTreeMap<_, _> = always
+            .iter()
+            .chain(variables)
+            .map(|(key, value)| (format!("LINKERD2_PROXY_{key}"), (*value).to_owned()))
+            .collect();
+        let config = Config::from_env(&env).expect("complete");
+        ServerPolicy::default_for(&config.inbound, port)
+    }
+
+    #[test]
+    fn defaults_admit_what_their_names_say() {
+        for (policy, wanted) in [
+            ("deny", [false; 4]),
+            ("audit", [true; 4]),
+            ("all-unauthenticated", [true; 4]),
+            ("all-authenticated", [false, true, false, true]),
+            ("cluster-unauthenticated", [true, true, false, false]),
+            ("cluster-authenticated", [false, true, false, false]),
+        ] {
+            assert_eq!(
+                admits(&[("INBOUND_DEFAULT_POLICY", policy)]),
+                wanted,
+                "{policy}"
+            );
+            let name = default_policy(&[("INBOUND_DEFAULT_POLICY", policy)], 80);
+            assert_eq!(name.meta.name(), policy);
+        }
+        let narrowed = [
+            ("INBOUND_DEFAULT_POLICY", "all-unauthenticated"),
+            ("INBOUND_PORTS_REQUIRE_IDENTITY", "80"),
+        ];
+        assert_eq!(admits(&narrowed), [false, true, false, true]);
+    }
+
+    #[test]
+    fn opaque_ports_are_opaque_from_the_start() {
+        let variables = [("INBOUND_PORTS_DISABLE_PROTOCOL_DETECTION", "25,80")];
+        assert!(matches!(
+            default_policy(&variables, 80).protocol,
+            Protocol::Opaque
+        ));
+        assert!(matches!(
+            default_policy(&variables, 81).protocol,
+            Protocol::Detect { .. }
+        ));
+    }
+
+    #[test]
+    fn audit_is_recognised() {
+        let policy = default_policy(&[("INBOUND_DEFAULT_POLICY", "audit")], 80);
+        assert!(policy.authorizations[0].is_audit());
+        assert!(
+            !policy.authorizations[1].is_audit(),
+            "loopback needs no audit"
+        );
+    }
+
+    #[test]
+    fn a_suffix_needs_a_label_more() {
+        let id = |text: &str| Id::parse(text).expect("valid");
+        let suffix = Suffix::new(&["a".to_owned(), "b".to_owned()]);
+        assert!(suffix.matches(&id("x.a.b")));
+        assert!(!suffix.matches(&id("a.b")) && !suffix.matches(&id("xa.b")));
+        assert!(Suffix::new(&[]).matches(&id("x")));
+    }
+}
