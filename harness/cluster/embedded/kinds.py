@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from harness.cluster.embedded.resources import CREATE_ONLY, Resource
 
 __all__ = ["BUILT_IN"]
 
 
-def _core(plural: str, kind: str, short: str = "", **more: object) -> Resource:
+def _core(plural: str, kind: str, short: str = "", **more: Any) -> Resource:
     return _of("", "v1", plural, kind, short, **more)
 
 
 def _of(
-    group: str, versions: str, plural: str, kind: str, short: str = "", **more: object
+    group: str, versions: str, plural: str, kind: str, short: str = "", **more: Any
 ) -> Resource:
     return Resource(
         group=group,
@@ -21,7 +23,7 @@ def _of(
         kind=kind,
         singular=kind.lower(),
         short_names=tuple(short.split()),
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 

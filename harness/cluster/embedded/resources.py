@@ -22,12 +22,12 @@ __all__ = ["ALL_VERBS", "CREATE_ONLY", "Key", "Registry", "Resource"]
 Key = tuple[str, str]
 """Group and plural name, lower case; the core group is the empty string."""
 
-Verbs = NewType("Verbs", tuple[str, ...])
+_Verbs = NewType("_Verbs", tuple[str, ...])
 
-ALL_VERBS = Verbs(
+ALL_VERBS = _Verbs(
     ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 )
-CREATE_ONLY = Verbs(("create",))
+CREATE_ONLY = _Verbs(("create",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Resource:
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     subresources: tuple[str, ...] = ()
-    verbs: Verbs = ALL_VERBS
+    verbs: _Verbs = ALL_VERBS
     custom: bool = False
     stored_only: bool = False
     """Nothing in this engine acts on it; who creates one is told so by a Warning header."""

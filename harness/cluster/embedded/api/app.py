@@ -47,7 +47,7 @@ __all__ = ["build_app"]
 
 _LOG = logging.getLogger(__name__)
 
-VERSION = {
+_VERSION = {
     "major": "1",
     "minor": "34",
     "gitVersion": "v1.34.0+meshmark",
@@ -118,7 +118,7 @@ class _Server:
         if segments[0] in _HEALTH:
             return PlainTextResponse("ok")
         if segments == ["version"]:
-            return json_answer(VERSION)
+            return json_answer(_VERSION)
         user = self._user(request)
         match segments:
             case ["openapi", *rest]:

@@ -29,7 +29,16 @@ if TYPE_CHECKING:
     from harness.cluster.embedded.resources import Registry, Resource
     from harness.cluster.embedded.store import Obj
 
-__all__ = ["Ask", "Place", "body_object", "delete_options", "limited_body", "media_type", "place"]
+__all__ = [
+    "Ask",
+    "Place",
+    "body_object",
+    "delete_options",
+    "limited_body",
+    "media_type",
+    "parsed",
+    "place",
+]
 
 _BODY_LIMIT_BYTES = 3 * 1024 * 1024
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.cluster.embedded.resources import Key
     from harness.cluster.embedded.store import Obj
 
-__all__ = ["DEFAULT", "NAME", "Column", "age", "of"]
+__all__ = ["DEFAULT", "NAME", "Column", "age", "duration", "of"]
 
 
 @dataclass(frozen=True, slots=True)

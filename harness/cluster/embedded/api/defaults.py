@@ -6,6 +6,7 @@ Values are those of the Kubernetes API reference. All are filled in place, and o
 
 from __future__ import annotations
 
+import base64
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_account", "complete"]
 
-ACCOUNT_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_ACCOUNT_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Where a container finds token, CA and namespace."""
 
 
@@ -76,13 +77,13 @@ def _mount_token(spec: Obj) -> None:
         name = f"kube-api-access-{secrets.token_hex(3)[:5]}"
         spec.setdefault("volumes", []).append(_token_volume(name))
     for container in bare:
-        mount = {"name": name, "readOnly": True, "mountPath": ACCOUNT_MOUNT}
+        mount = {"name": name, "readOnly": True, "mountPath": _ACCOUNT_MOUNT}
         container.setdefault("volumeMounts", []).append(mount)
 
 
 def _has_account_mount(container: Obj) -> bool:
     mounts = container.get("volumeMounts") or ()
-    return any(mount.get("mountPath") == ACCOUNT_MOUNT for mount in mounts)
+    return any(mount.get("mountPath") == _ACCOUNT_MOUNT for mount in mounts)
 
 
 def _token_volume(name: str) -> Obj:
@@ -295,8 +296,6 @@ def _namespace(obj: Obj) -> None:
 
 def _secret(obj: Obj) -> None:
     _fill(obj, type="Opaque")
-    import base64  # noqa: PLC0415 - only where somebody writes plain text
-
     for name, text in (obj.pop("stringData", None) or {}).items():
         obj.setdefault("data", {})[name] = base64.b64encode(text.encode()).decode()
 

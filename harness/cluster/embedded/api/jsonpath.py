@@ -27,7 +27,7 @@ _STEP = re.compile(
     re.VERBOSE,
 )
 
-Step = tuple[str, str, str]
+_Step = tuple[str, str, str]
 
 
 def found(obj: Any, path: str) -> list[Any]:
@@ -39,9 +39,9 @@ def found(obj: Any, path: str) -> list[Any]:
 
 
 @functools.lru_cache(maxsize=256)
-def _steps(path: str) -> tuple[Step, ...]:
+def _steps(path: str) -> tuple[_Step, ...]:
     path = path.strip().removeprefix("{").removesuffix("}").removeprefix("$").replace("\\.", "\0")
-    steps: list[Step] = []
+    steps: list[_Step] = []
     at = 0
     while at < len(path):
         match = _STEP.match(path, at)
@@ -56,7 +56,7 @@ def _steps(path: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _taken(value: Any, step: Step) -> Iterator[Any]:
+def _taken(value: Any, step: _Step) -> Iterator[Any]:
     kind, name, wanted = step
     if kind in {"name", "quoted"} and isinstance(value, dict):
         if name in value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from starlette.responses import StreamingResponse
 
@@ -195,13 +195,13 @@ class Objects:
         api_version = ask.place.resource.api_version_of(ask.place.version)
         return json_answer({**obj, "apiVersion": api_version}, code, warnings=ask.warnings)
 
-    _on_object: dict[str, Callable[[Objects, Ask], Awaitable[Response]]] = {  # noqa: RUF012
+    _on_object: ClassVar[dict[str, Callable[[Objects, Ask], Awaitable[Response]]]] = {
         "GET": _get,
         "PUT": _update,
         "PATCH": _patch,
         "DELETE": _delete,
     }
-    _on_collection: dict[str, Callable[[Objects, Ask], Awaitable[Response]]] = {  # noqa: RUF012
+    _on_collection: ClassVar[dict[str, Callable[[Objects, Ask], Awaitable[Response]]]] = {
         "GET": _list,
         "POST": _create,
         "DELETE": _delete_collection,

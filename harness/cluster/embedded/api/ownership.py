@@ -27,7 +27,7 @@ _INSTANCES = "customresourcecleanup.apiextensions.k8s.io"
 _NAMESPACES: Key = ("", "namespaces")
 _CRDS: Key = ("apiextensions.k8s.io", "customresourcedefinitions")
 
-Place = tuple["Key", str, str]
+_Place = tuple["Key", str, str]
 
 
 class Ownership:
@@ -35,7 +35,7 @@ class Ownership:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._dependents: dict[str, dict[Place, None]] = {}
+        self._dependents: dict[str, dict[_Place, None]] = {}
         """Owner uid to the places of its dependents, in order of creation."""
         store.listen(self._changed)
 
@@ -124,7 +124,7 @@ class Ownership:
             for custom, instance in list(self._instances(obj)):
                 self._try_delete(_place(custom, instance), "Background")
 
-    def _try_delete(self, place: Place, policy: str) -> None:
+    def _try_delete(self, place: _Place, policy: str) -> None:
         kind, namespace, name = place
         try:
             obj = self._store.peek(kind, namespace, name)
@@ -169,7 +169,7 @@ class Ownership:
             for ref in self._at(place)["metadata"].get("ownerReferences") or ()
         )
 
-    def _at(self, place: Place) -> Obj:
+    def _at(self, place: _Place) -> Obj:
         return self._store.peek(*place)
 
     def _say_terminating(self, namespace: Obj) -> None:
@@ -211,7 +211,7 @@ def _owner_uids(obj: Obj) -> set[str]:
     return {ref["uid"] for ref in obj["metadata"].get("ownerReferences") or ()}
 
 
-def _place(resource: Resource, obj: Obj) -> Place:
+def _place(resource: Resource, obj: Obj) -> _Place:
     return (resource.key, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
 
 

@@ -25,7 +25,7 @@ _CLOSE_S = 0.2
 _HEAD_BYTES = 64 * 1024
 """Of a response: as much as Go's and Node's servers take for a request, several times over."""
 
-Headers = list[tuple[bytes, bytes]]
+_Headers = list[tuple[bytes, bytes]]
 
 
 class WireError(Exception):
@@ -81,7 +81,7 @@ class Exchange:
                     await self._put(h11.Data(data=chunk))
             await self._put(h11.EndOfMessage())
 
-    async def response(self) -> tuple[int, Headers]:
+    async def response(self) -> tuple[int, _Headers]:
         """Code and headers of the final response. Raises WireError."""
         while True:
             event = await self._next()
