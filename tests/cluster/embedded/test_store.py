@@ -144,7 +144,7 @@ def test_a_terminating_namespace_takes_nothing_new(store):
 
 async def _take(watch, count):
     events = []
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         async for type_, obj in watch:
             events.append((type_, obj["metadata"]["name"]))
             if len(events) == count:

@@ -68,9 +68,9 @@ def test_a_silent_log_that_is_followed_begins_and_ends_with_its_client(api, runn
             "headers": [(b"authorization", b"Bearer the-admin")],
         }
         task = asyncio.create_task(api.app(scope, receive, sent.put))
-        start = await asyncio.wait_for(sent.get(), 1)
+        start = await asyncio.wait_for(sent.get(), 5)
         gone.set()
-        await asyncio.wait_for(task, 1)
+        await asyncio.wait_for(task, 5)
         return start["status"]
 
     api.node.logs = silent

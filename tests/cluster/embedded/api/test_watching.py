@@ -29,19 +29,19 @@ class Watch:
 
     async def __aenter__(self):
         self._task = asyncio.create_task(self._app(self._scope, self._receive, self._sent.put))
-        self.start = await asyncio.wait_for(self._sent.get(), 1)
+        self.start = await asyncio.wait_for(self._sent.get(), 5)
         return self
 
     async def __aexit__(self, *_):
         self._gone.set()
-        await asyncio.wait_for(self._task, 1)
+        await asyncio.wait_for(self._task, 5)
 
     async def _receive(self):
         await self._gone.wait()
         return {"type": "http.disconnect"}
 
     async def events(self):
-        message = await asyncio.wait_for(self._sent.get(), 1)
+        message = await asyncio.wait_for(self._sent.get(), 5)
         return [json.loads(line) for line in message["body"].splitlines()]
 
 
@@ -94,7 +94,7 @@ def test_a_watch_ends_when_its_time_is_over(api, monkeypatch):
         began_s = loop.time()
         async with Watch(api, "timeoutSeconds=10") as watch:
             monkeypatch.setattr(loop, "time", lambda began=began_s: began + 11)
-            return await asyncio.wait_for(watch._sent.get(), 1)
+            return await asyncio.wait_for(watch._sent.get(), 5)
 
     assert api.run(run()) == {"type": "http.response.body", "body": b"", "more_body": False}
 
@@ -108,7 +108,7 @@ def test_a_watch_of_a_custom_kind_ends_with_its_crd(api, make):
         watch._scope["path"] = "/apis/example.com/v1/widgets"
         async with watch:
             await api.asked("DELETE", f"{crds}/widgets.example.com")
-            return await asyncio.wait_for(watch._sent.get(), 1)
+            return await asyncio.wait_for(watch._sent.get(), 5)
 
     assert api.run(run())["more_body"] is False
 
