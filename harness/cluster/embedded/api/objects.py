@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from starlette.responses import StreamingResponse
 
-from harness.cluster.embedded.api import asks, patches, tables
+from harness.cluster.embedded.api import asks, partial, patches, tables
 from harness.cluster.embedded.api.answers import json_answer, success
 from harness.cluster.embedded.api.operations import Write
 from harness.cluster.embedded.api.watching import watch_stream
@@ -75,10 +75,9 @@ class Objects:
         metadata: dict[str, Any] = {"resourceVersion": str(self._store.resource_version)}
         items, metadata = _page(ask, items, metadata)
         api_version = resource.api_version_of(ask.place.version)
-        wanted = tables.wanted(ask.request)
-        if wanted:
-            renderer = tables.Renderer(self._operations.rules.customs, ask)
-            return json_answer(renderer.table(items, metadata), warnings=ask.warnings)
+        view = self._view(ask)
+        if view is not None:
+            return json_answer(view.listed(items, metadata), warnings=ask.warnings)
         if resource.custom:
             items = [{**item, "apiVersion": api_version} for item in items]
         content = {
@@ -90,11 +89,14 @@ class Objects:
         return json_answer(content, warnings=ask.warnings)
 
     def _watch(self, ask: Ask, chosen: Selector) -> Response:
-        renderer = None
-        if tables.wanted(ask.request):
-            renderer = tables.Renderer(self._operations.rules.customs, ask)
-        stream = watch_stream(self._store, ask, chosen, renderer)
+        stream = watch_stream(self._store, ask, chosen, self._view(ask))
         return StreamingResponse(stream, media_type="application/json")
+
+    def _view(self, ask: Ask) -> tables.Renderer | partial.MetadataOnly | None:
+        """How the client wants to see objects, where that is not as they are."""
+        if tables.wanted(ask.request):
+            return tables.Renderer(self._operations.rules.customs, ask)
+        return partial.MetadataOnly() if partial.wanted(ask.request) else None
 
     def _selector(self, ask: Ask) -> Selector:
         fields = ask.query.get("fieldSelector")
@@ -186,12 +188,9 @@ class Objects:
         )
 
     def _shown(self, ask: Ask, obj: Obj, code: int = 200) -> Response:
-        if tables.wanted(ask.request):
-            renderer = tables.Renderer(self._operations.rules.customs, ask)
-            version = obj["metadata"].get("resourceVersion", "")
-            return json_answer(
-                renderer.table([obj], {"resourceVersion": version}), code, warnings=ask.warnings
-            )
+        view = self._view(ask)
+        if view is not None:
+            return json_answer(view.single(obj), code, warnings=ask.warnings)
         api_version = ask.place.resource.api_version_of(ask.place.version)
         return json_answer({**obj, "apiVersion": api_version}, code, warnings=ask.warnings)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cluster.embedded.api import columns, jsonpath
 from harness.cluster.embedded.api.columns import Column, age
+from harness.cluster.embedded.api.partial import partial_object
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,7 @@ class Renderer:
         else:
             self._columns = columns.of(resource.key)
 
-    def table(self, objects: Sequence[Obj], metadata: Obj) -> Obj:
+    def listed(self, objects: Sequence[Obj], metadata: Obj) -> Obj:
         """A table of these objects under the metadata of their list."""
         table = {
             "kind": "Table",
@@ -59,20 +60,16 @@ class Renderer:
         self._described = True
         return table
 
-    def event_table(self, obj: Obj) -> Obj:
-        """The table of one row that a watch sends."""
-        return self.table([obj], {"resourceVersion": obj["metadata"]["resourceVersion"]})
+    def single(self, obj: Obj) -> Obj:
+        """The table of one row that stands for an object, also in an event."""
+        return self.listed([obj], {"resourceVersion": obj["metadata"].get("resourceVersion", "")})
 
     def _row(self, obj: Obj) -> Obj:
         row: Obj = {"cells": [column.cell(obj) for column in self._columns]}
         if self._include == "Object":
             row["object"] = {**obj, "apiVersion": self._api_version}
         elif self._include == "Metadata":
-            row["object"] = {
-                "kind": "PartialObjectMetadata",
-                "apiVersion": _GROUP_VERSION,
-                "metadata": obj["metadata"],
-            }
+            row["object"] = partial_object(obj)
         return row
 
 

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from harness.cluster.embedded.api.asks import Ask
+    from harness.cluster.embedded.api.partial import MetadataOnly
     from harness.cluster.embedded.api.tables import Renderer
     from harness.cluster.embedded.selectors import Selector
     from harness.cluster.embedded.store import Store
     from harness.cluster.embedded.watches import Change, Subscription
+
+    View = Renderer | MetadataOnly
 
 __all__ = ["watch_stream"]
 
@@ -25,7 +28,7 @@ _BOOKMARK_EVERY_S = 60.0
 
 
 async def watch_stream(
-    store: Store, ask: Ask, chosen: Selector, renderer: Renderer | None
+    store: Store, ask: Ask, chosen: Selector, view: View | None
 ) -> AsyncIterator[bytes]:
     """
     The events that a request asks for, until its time is over or its kind is no longer served.
@@ -47,7 +50,7 @@ async def watch_stream(
             if taken is None:
                 return
             if taken:
-                yield b"".join(_lines(ask, renderer, taken))
+                yield b"".join(_lines(ask, view, taken))
             elif bookmarks:
                 yield _bookmark(store, ask)
     except Expired as error:
@@ -69,11 +72,11 @@ async def _take(
         return None if until_s == deadline_s else []
 
 
-def _lines(ask: Ask, renderer: Renderer | None, taken: list[tuple[str, Change]]) -> list[bytes]:
-    if renderer is None:
+def _lines(ask: Ask, view: View | None, taken: list[tuple[str, Change]]) -> list[bytes]:
+    if view is None:
         api_version = ask.place.resource.api_version_of(ask.place.version)
         return [change.line(type_, api_version) for type_, change in taken]
-    return [_line(type_, renderer.event_table(change.object)) for type_, change in taken]
+    return [_line(type_, view.single(change.object)) for type_, change in taken]
 
 
 def _line(type_: str, obj: object) -> bytes:

@@ -86,6 +86,21 @@ def test_a_row_has_the_object_that_was_asked_for(api, make):
     assert "object" not in row
 
 
+def test_metadata_alone_is_given_to_who_asks_for_it(api, make):
+    path = "/api/v1/namespaces/default/configmaps"
+    created = api.post(path, make.config_map(a="1"))
+    accept = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1,application/json"
+    listed = api.get(path, headers={"accept": accept.format("List")})
+    assert listed["kind"] == "PartialObjectMetadataList"
+    expected = {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": created["metadata"],
+    }
+    assert listed["items"] == [expected]
+    assert api.get(f"{path}/c", headers={"accept": accept.format("")}) == expected
+
+
 def test_services_are_printed_as_kubectl_users_know_them(api):
     services = "/api/v1/namespaces/default/services"
     spec = {"ports": [{"port": 80}], "clusterIP": "10.96.0.7", "selector": {"a": "b"}}
