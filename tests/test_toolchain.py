@@ -1,0 +1,102 @@
+"""Building Rust programs: what is found, what is missing, whose files they are."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness import toolchain
+from harness.errors import EnvironmentLacks, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def program(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def person(home: Path) -> toolchain.Person:
+    return toolchain.Person(os.geteuid(), os.getegid(), home, "someone")
+
+
+def test_rustups_cargo_is_found_off_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sudo's path rarely has the user's cargo; their home does."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    cargo = program(tmp_path / ".cargo/bin/cargo", "echo cargo 1.95.0")
+
+    assert toolchain.find_cargo(person(tmp_path)) == cargo
+
+
+def test_an_old_cargo_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A distribution's old cargo on the path does not hide rustup's."""
+    program(tmp_path / "bin/cargo", "echo cargo 1.63.0")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    cargo = program(tmp_path / ".cargo/bin/cargo", "echo cargo 1.90.1")
+
+    assert toolchain.find_cargo(person(tmp_path)) == cargo
+
+
+def test_without_rust_the_error_says_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names the versions found and the command that helps."""
+    program(tmp_path / "bin/cargo", "echo cargo 1.63.0")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+
+    with pytest.raises(EnvironmentLacks, match=r"1\.63.*rustup"):
+        toolchain.find_cargo(person(tmp_path))
+
+
+def test_builds_with_other_features_do_not_replace_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cargo puts both builds in one place; what is returned stays what it was."""
+    root, target = tmp_path / "root", tmp_path / "target"
+    (root).mkdir()
+    (root / "Cargo.toml").write_text("[workspace]\n")
+    executable = target / "release/prog"
+    message = (
+        f'{{"reason":"compiler-artifact","target":{{"name":"prog"}},"executable":"{executable}"}}'
+    )
+    program(
+        tmp_path / "bin/cargo",
+        f'[ "$1" = --version ] && echo cargo 1.95.0 && exit\n'
+        f"mkdir -p {executable.parent}; rm -f {executable}\n"
+        f'echo "$@" > {executable}\n'
+        f"echo '{message}'",
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setenv("CARGO_TARGET_DIR", str(target))
+    monkeypatch.delenv(toolchain.PROFILE_VARIABLE, raising=False)
+
+    plain = toolchain.build("p", root=root)["prog"]
+    mutated = toolchain.build("p", features=("mutants",), root=root)["prog"]
+
+    assert plain != mutated
+    assert "--features" not in plain.read_text()
+    assert "--features mutants" in mutated.read_text()
+    assert "--locked --profile release" in plain.read_text()
+
+
+def test_a_failed_build_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package and the command to repeat are in the message."""
+    (tmp_path / "Cargo.toml").write_text("[workspace]\n")
+    program(tmp_path / "bin/cargo", '[ "$1" = --version ] && echo cargo 1.95.0 && exit\nexit 101')
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+
+    with pytest.raises(UsageError, match=r"could not build p .*101.*--package p"):
+        toolchain.build("p", root=tmp_path)
+
+
+def test_outside_a_clone_the_error_says_so(tmp_path: Path) -> None:
+    """An installed wheel has no Rust sources."""
+    with pytest.raises(EnvironmentLacks, match="clone"):
+        toolchain.build("p", root=tmp_path)
