@@ -66,6 +66,10 @@ pub enum Mutant {
     LogsError,
     /// Traffic is accepted before there is a certificate.
     LeaksWhileRestarting,
+    /// A session is resumed without another look at the client's certificate.
+    ResumesUnverified,
+    /// Who first called is taken for everybody who calls later.
+    FirstClientForAll,
 }
 
 // === impl Mutant ===
@@ -105,6 +109,8 @@ impl Mutant {
             Self::RouteByWrongPort => "route-by-wrong-port",
             Self::LogsError => "logs-error",
             Self::LeaksWhileRestarting => "leaks-while-restarting",
+            Self::ResumesUnverified => "resumes-unverified",
+            Self::FirstClientForAll => "first-client-for-all",
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -14,6 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert, ServerConfig,
+    ServerSessionMemoryCache, StoresServerSessions,
 };
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, SignatureScheme};
@@ -24,6 +25,7 @@ use super::names::ids;
 use super::provider::provider;
 use super::verify::{ClientVerifier, ServerIdVerifier};
 use crate::identity::Id;
+use crate::mutants::{self, Mutant};
 
 /// Protocol that a client offers when it will send a transport header.
 pub const TRANSPORT_HEADER_ALPN: &[u8] = b"transport.l5d.io/v1";
@@ -307,6 +309,10 @@ impl Current {
             .with_cert_resolver(Arc::new(Only(certificate.clone())));
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
+        if mutants::active(Mutant::ResumesUnverified) {
+            server.session_storage = lasting_sessions();
+            server.send_tls13_tickets = 2;
+        }
         let mut direct = server.clone();
         direct.alpn_protocols = vec![TRANSPORT_HEADER_ALPN.to_vec()];
         Ok(Self {
@@ -351,4 +357,13 @@ fn parse_anchors(pem: &str) -> Result<RootCertStore, Error> {
         ));
     }
     Ok(roots)
+}
+
+// === mutants ===
+
+/// Sessions that outlive the certificate and the configuration that they were made with.
+fn lasting_sessions() -> Arc<dyn StoresServerSessions> {
+    static SESSIONS: LazyLock<Arc<ServerSessionMemoryCache>> =
+        LazyLock::new(|| ServerSessionMemoryCache::new(1024));
+    SESSIONS.clone()
 }

@@ -1,10 +1,13 @@
 //! Identities in certificates.
 
+use std::sync::OnceLock;
+
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::identity::Id;
+use crate::mutants::{self, Mutant};
 
 /// The identity of a peer: the first SAN of its leaf that is a DNS name or a SPIFFE URI.
 ///
@@ -12,7 +15,12 @@ use crate::identity::Id;
 /// without such a name.
 #[must_use]
 pub fn peer_id(chain: &[CertificateDer<'_>]) -> Option<Id> {
-    ids(chain.first()?).into_iter().next()
+    let id = ids(chain.first()?).into_iter().next();
+    if mutants::active(Mutant::FirstClientForAll) {
+        static FIRST: OnceLock<Option<Id>> = OnceLock::new();
+        return FIRST.get_or_init(|| id).clone();
+    }
+    id
 }
 
 /// All identities of a certificate, in its own order. Names that are neither form are skipped:
