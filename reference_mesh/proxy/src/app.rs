@@ -109,7 +109,11 @@ impl App {
         };
         let credentials = Credentials::new(local, &identity.trust_anchors, read("key.p8")?)?;
         let bind = |addr| listen::bind(addr).map_err(|error| StartError::Listen(addr, error));
-        let outbound = config.outbound.listen.iter().map(|addr| (Side::Outbound, *addr));
+        let outbound = config
+            .outbound
+            .listen
+            .iter()
+            .map(|addr| (Side::Outbound, *addr));
         let traffic: Result<_, StartError> = outbound
             .chain([(Side::Inbound, config.inbound.listen)])
             .map(|(side, addr)| Ok((side, bind(addr)?)))
@@ -173,7 +177,13 @@ impl App {
         let resolver = Arc::new(Resolver::new(self.telemetry.clone()));
         let client = |component, addr| {
             let credentials = self.credentials.clone();
-            Client::new(component, addr, credentials, Arc::clone(&resolver), &self.telemetry)
+            Client::new(
+                component,
+                addr,
+                credentials,
+                Arc::clone(&resolver),
+                &self.telemetry,
+            )
         };
         let certify = client("identity", &config.identity.addr)?;
         let destination = client("destination", &config.destination)?;
@@ -189,7 +199,12 @@ impl App {
             max_refresh,
         };
         let metrics = self.telemetry.identity();
-        handle.spawn(identity::run(self.credentials.clone(), certify, identity, metrics));
+        handle.spawn(identity::run(
+            self.credentials.clone(),
+            certify,
+            identity,
+            metrics,
+        ));
         let enabled = config.shutdown_endpoint.then(|| Arc::clone(shutdown));
         let server = admin::Server {
             admin: Admin::new(
@@ -253,14 +268,20 @@ impl App {
 
 impl Control {
     fn start() -> io::Result<Self> {
-        let runtime: Runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime: Runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let handle = runtime.handle().clone();
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || runtime.block_on(stopped.notified()))?;
-        Ok(Self { handle, stop, thread: Some(thread) })
+        Ok(Self {
+            handle,
+            stop,
+            thread: Some(thread),
+        })
     }
 }
 

@@ -75,8 +75,10 @@ pub struct Direction {
     pub accept_keepalive: Option<Duration>,
     /// Keep-alive of opened connections.
     pub connect_keepalive: Option<Duration>,
-    /// How long sent bytes may stay unacknowledged.
-    pub user_timeout: Option<Duration>,
+    /// How long bytes sent on accepted connections may stay unacknowledged.
+    pub accept_user_timeout: Option<Duration>,
+    /// How long bytes sent on opened connections may stay unacknowledged.
+    pub connect_user_timeout: Option<Duration>,
     /// HTTP/2 streams of one connection at a time.
     pub h2_max_streams: Option<u32>,
 }
@@ -219,7 +221,11 @@ impl Config {
         let reader = Reader::new(strings);
         let config = read(&reader);
         let bad = reader.into_bad();
-        if bad.is_empty() { Ok(config) } else { Err(InvalidConfig(bad)) }
+        if bad.is_empty() {
+            Ok(config)
+        } else {
+            Err(InvalidConfig(bad))
+        }
     }
 }
 
@@ -229,7 +235,9 @@ impl Backoff {
     /// The pause after `failures` failures in a row, at least one.
     #[must_use]
     pub fn after(&self, failures: u32) -> Duration {
-        let doubled = self.min.saturating_mul(1 << failures.saturating_sub(1).min(16));
+        let doubled = self
+            .min
+            .saturating_mul(1 << failures.saturating_sub(1).min(16));
         let base = doubled.min(self.max);
         base.mul_f64(1.0 + self.jitter_ratio * fastrand::f64())
     }
@@ -247,7 +255,10 @@ impl ControlAddr {
 }
 
 fn list(bad: &[BadVariable]) -> String {
-    bad.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    bad.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn key(name: &str) -> String {
@@ -295,22 +306,18 @@ fn read_outbound<S: Strings>(r: &Reader<'_, S>) -> Outbound {
         listen.push(r.addr(&key("OUTBOUND_LISTEN_ADDR"), local(4140)));
     }
     if listen.len() > 2 {
-        r.reject(&key("OUTBOUND_LISTEN_ADDRS"), "at most two addresses can be listened on");
+        r.reject(
+            &key("OUTBOUND_LISTEN_ADDRS"),
+            "at most two addresses can be listened on",
+        );
     }
     Outbound {
         listen,
-        direction: Direction {
-            failfast_timeout: r
-                .duration(&key("OUTBOUND_HTTP_FAILFAST_TIMEOUT"), Duration::from_secs(3)),
-            connect_timeout: r.duration(&key("OUTBOUND_CONNECT_TIMEOUT"), Duration::from_secs(1)),
-            connect_backoff: read_backoff(r, "OUTBOUND", Duration::from_secs(60)),
-            discovery_idle: r
-                .duration(&key("OUTBOUND_DISCOVERY_IDLE_TIMEOUT"), Duration::from_secs(5)),
-            max_idle_per_endpoint: r.number(&key("OUTBOUND_MAX_IDLE_CONNS_PER_ENDPOINT"), 10_000),
-            ..read_direction(r, "OUTBOUND")
-        },
-        tcp_failfast_timeout: r
-            .duration(&key("OUTBOUND_TCP_FAILFAST_TIMEOUT"), Duration::from_secs(3)),
+        direction: read_direction(r, &OUTBOUND_DEFAULTS),
+        tcp_failfast_timeout: r.duration(
+            &key("OUTBOUND_TCP_FAILFAST_TIMEOUT"),
+            Duration::from_secs(3),
+        ),
         hide_proxy_errors: r.flag(&key("OUTBOUND_DISABLE_INFORMATIONAL_HEADERS"), false),
     }
 }
@@ -330,56 +337,76 @@ fn read_inbound<S: Strings>(r: &Reader<'_, S>) -> Inbound {
         let reason = "must be set for the cluster-* and audit default policies";
         r.reject(&key("POLICY_CLUSTER_NETWORKS"), reason);
     }
+    let parse_ip = |text: &str| {
+        text.parse()
+            .map_err(|_| format!("{text:?} is not an IP address"))
+    };
     Inbound {
         listen: r.addr(
             &key("INBOUND_LISTEN_ADDR"),
             SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 4143),
         ),
-        direction: Direction {
-            failfast_timeout: r
-                .duration(&key("INBOUND_HTTP_FAILFAST_TIMEOUT"), Duration::from_secs(1)),
-            connect_timeout: r
-                .duration(&key("INBOUND_CONNECT_TIMEOUT"), Duration::from_millis(300)),
-            connect_backoff: read_backoff(r, "INBOUND", Duration::from_secs(10)),
-            discovery_idle: r
-                .duration(&key("INBOUND_DISCOVERY_IDLE_TIMEOUT"), Duration::from_secs(90)),
-            max_idle_per_endpoint: r.number(&key("MAX_IDLE_CONNS_PER_ENDPOINT"), 10_000),
-            ..read_direction(r, "INBOUND")
-        },
+        direction: read_direction(r, &INBOUND_DEFAULTS),
         default_policy,
         cluster_networks,
         ports: read_ports(r, "INBOUND_PORTS"),
         opaque_ports: read_ports(r, "INBOUND_PORTS_DISABLE_PROTOCOL_DETECTION"),
         require_identity_ports: read_ports(r, "INBOUND_PORTS_REQUIRE_IDENTITY"),
         require_tls_ports: read_ports(r, "INBOUND_PORTS_REQUIRE_TLS"),
-        own_ips: r
-            .list(&key("INBOUND_IPS"), |text| {
-                text.parse().map_err(|_| format!("{text:?} is not an IP address"))
-            })
-            .into_iter()
-            .collect(),
+        own_ips: r.list(&key("INBOUND_IPS"), parse_ip).into_iter().collect(),
     }
 }
 
-/// What both directions read alike; the rest is filled in by the caller.
-fn read_direction<S: Strings>(r: &Reader<'_, S>, side: &str) -> Direction {
-    let own = |name: &str| key(&format!("{side}_{name}"));
+/// What linkerd2-proxy assumes of one direction, and how its variables are called there.
+struct Defaults {
+    side: &'static str,
+    connect_timeout: Duration,
+    backoff_max: Duration,
+    failfast_timeout: Duration,
+    discovery_idle: Duration,
+    max_idle_key: &'static str,
+}
+
+const OUTBOUND_DEFAULTS: Defaults = Defaults {
+    side: "OUTBOUND",
+    connect_timeout: Duration::from_secs(1),
+    backoff_max: Duration::from_secs(60),
+    failfast_timeout: Duration::from_secs(3),
+    discovery_idle: Duration::from_secs(5),
+    max_idle_key: "OUTBOUND_MAX_IDLE_CONNS_PER_ENDPOINT",
+};
+
+const INBOUND_DEFAULTS: Defaults = Defaults {
+    side: "INBOUND",
+    connect_timeout: Duration::from_millis(300),
+    backoff_max: Duration::from_secs(10),
+    failfast_timeout: Duration::from_secs(1),
+    discovery_idle: Duration::from_secs(90),
+    // Without a prefix, as in linkerd2-proxy.
+    max_idle_key: "MAX_IDLE_CONNS_PER_ENDPOINT",
+};
+
+fn read_direction<S: Strings>(r: &Reader<'_, S>, defaults: &Defaults) -> Direction {
+    let own = |name: &str| key(&format!("{}_{name}", defaults.side));
+    let duration = |name: &str, default| r.duration(&own(name), default);
     let optional = |name: &str| {
-        r.parsed(&own(name), env::parse_duration).filter(|duration| !duration.is_zero())
+        r.parsed(&own(name), env::parse_duration)
+            .filter(|duration| !duration.is_zero())
     };
     Direction {
-        detect_timeout: r.duration(&own("DETECT_TIMEOUT"), Duration::from_secs(10)),
-        connect_timeout: Duration::ZERO,
-        connect_backoff: Backoff { min: Duration::ZERO, max: Duration::ZERO, jitter_ratio: 0.0 },
-        failfast_timeout: Duration::ZERO,
+        detect_timeout: duration("DETECT_TIMEOUT", Duration::from_secs(10)),
+        connect_timeout: duration("CONNECT_TIMEOUT", defaults.connect_timeout),
+        connect_backoff: read_backoff(r, defaults.side, defaults.backoff_max),
+        failfast_timeout: duration("HTTP_FAILFAST_TIMEOUT", defaults.failfast_timeout),
         queue_capacity: r.number(&own("HTTP_QUEUE_CAPACITY"), 10_000),
         max_in_flight: r.number(&own("MAX_IN_FLIGHT"), 100_000),
-        discovery_idle: Duration::ZERO,
-        pool_idle: r.duration(&own("HTTP1_CONNECTION_POOL_IDLE_TIMEOUT"), Duration::from_secs(3)),
-        max_idle_per_endpoint: 0,
+        discovery_idle: duration("DISCOVERY_IDLE_TIMEOUT", defaults.discovery_idle),
+        pool_idle: duration("HTTP1_CONNECTION_POOL_IDLE_TIMEOUT", Duration::from_secs(3)),
+        max_idle_per_endpoint: r.number(&key(defaults.max_idle_key), 10_000),
         accept_keepalive: optional("ACCEPT_KEEPALIVE"),
         connect_keepalive: optional("CONNECT_KEEPALIVE"),
-        user_timeout: optional("ACCEPT_USER_TIMEOUT"),
+        accept_user_timeout: optional("ACCEPT_USER_TIMEOUT"),
+        connect_user_timeout: optional("CONNECT_USER_TIMEOUT"),
         h2_max_streams: r.parsed(&own("SERVER_HTTP2_MAX_CONCURRENT_STREAMS"), parse_number),
     }
 }
@@ -410,8 +437,15 @@ fn read_control<S: Strings>(r: &Reader<'_, S>, service: &str) -> ControlAddr {
     if !text.is_empty() && (host.is_empty() || port == 0) {
         r.reject(&addr_key, &format!("{text:?} is not of the form host:port"));
     }
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let mut addr = ControlAddr { host, port, name: r.text(&key(&format!("{service}_NAME"))) };
+    let host = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
+    let mut addr = ControlAddr {
+        host,
+        port,
+        name: r.text(&key(&format!("{service}_NAME"))),
+    };
     if addr.is_loopback() {
         addr.name = None;
     } else if addr.name.is_none() && !text.is_empty() {
@@ -425,7 +459,11 @@ fn read_suffixes<S: Strings>(r: &Reader<'_, S>) -> Vec<String> {
     let suffixes = r.list(&key("DESTINATION_PROFILE_SUFFIXES"), |text| {
         Ok(text.trim_matches('.').to_ascii_lowercase())
     });
-    if suffixes.is_empty() { vec!["svc.cluster.local".to_owned()] } else { suffixes }
+    if suffixes.is_empty() {
+        vec!["svc.cluster.local".to_owned()]
+    } else {
+        suffixes
+    }
 }
 
 fn read_backoff<S: Strings>(r: &Reader<'_, S>, side: &str, max: Duration) -> Backoff {
@@ -445,11 +483,15 @@ fn read_backoff<S: Strings>(r: &Reader<'_, S>, side: &str, max: Duration) -> Bac
 }
 
 fn read_ports<S: Strings>(r: &Reader<'_, S>, name: &str) -> BTreeSet<u16> {
-    r.list(&key(name), parse_ports).into_iter().flatten().collect()
+    r.list(&key(name), parse_ports)
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn optional_duration<S: Strings>(r: &Reader<'_, S>, name: &str) -> Option<Duration> {
-    r.parsed(&key(name), env::parse_duration).filter(|duration| !duration.is_zero())
+    r.parsed(&key(name), env::parse_duration)
+        .filter(|duration| !duration.is_zero())
 }
 
 fn parse_net(text: &str) -> Result<IpNet, String> {
@@ -488,7 +530,10 @@ mod tests {
             ("IDENTITY_DIR", "/id"),
             ("IDENTITY_TRUST_ANCHORS", "PEM"),
             ("IDENTITY_TOKEN_FILE", "/token"),
-            ("IDENTITY_LOCAL_NAME", "web.ns.serviceaccount.identity.linkerd.cluster.local"),
+            (
+                "IDENTITY_LOCAL_NAME",
+                "web.ns.serviceaccount.identity.linkerd.cluster.local",
+            ),
             ("IDENTITY_SVC_ADDR", "127.0.0.1:8080"),
             ("DESTINATION_SVC_ADDR", "localhost:8086"),
             ("POLICY_SVC_ADDR", "policy.linkerd.svc:8090"),
@@ -503,10 +548,16 @@ mod tests {
     fn the_mandatory_variables_are_enough() {
         let config = Config::from_env(&minimal()).expect("valid");
         assert_eq!(config.inbound.listen.port(), 4143);
-        assert_eq!(config.outbound.listen, ["127.0.0.1:4140".parse().expect("addr")]);
+        assert_eq!(
+            config.outbound.listen,
+            ["127.0.0.1:4140".parse().expect("addr")]
+        );
         assert_eq!(config.identity.server_name, config.identity.local_name);
         assert_eq!(config.policy.name.as_deref(), Some("policy.linkerd"));
-        assert_eq!(config.outbound.direction.failfast_timeout, Duration::from_secs(3));
+        assert_eq!(
+            config.outbound.direction.failfast_timeout,
+            Duration::from_secs(3)
+        );
     }
 
     #[test]
@@ -520,9 +571,15 @@ mod tests {
     #[test]
     fn cluster_policies_need_networks() {
         let mut env = minimal();
-        env.insert("LINKERD2_PROXY_INBOUND_DEFAULT_POLICY".into(), "audit".into());
+        env.insert(
+            "LINKERD2_PROXY_INBOUND_DEFAULT_POLICY".into(),
+            "audit".into(),
+        );
         assert!(Config::from_env(&env).is_err());
-        env.insert("LINKERD2_PROXY_POLICY_CLUSTER_NETWORKS".into(), "10.0.0.0/8,fd00::/8".into());
+        env.insert(
+            "LINKERD2_PROXY_POLICY_CLUSTER_NETWORKS".into(),
+            "10.0.0.0/8,fd00::/8".into(),
+        );
         assert!(Config::from_env(&env).is_ok());
     }
 

@@ -51,14 +51,15 @@ pub async fn http(mut io: Io, timeout: Duration) -> io::Result<(Detected, Io)> {
     Ok((detected, io.with_prefix(buf.freeze())))
 }
 
-async fn read_http(
-    io: &mut (impl AsyncRead + Unpin),
-    buf: &mut BytesMut,
-) -> io::Result<Detected> {
+async fn read_http(io: &mut (impl AsyncRead + Unpin), buf: &mut BytesMut) -> io::Result<Detected> {
     buf.reserve(MAX_HTTP_BYTES);
     while buf.len() < MAX_HTTP_BYTES {
         if io.read_buf(buf).await? == 0 {
-            return Ok(if buf.is_empty() { Detected::Closed } else { Detected::Other });
+            return Ok(if buf.is_empty() {
+                Detected::Closed
+            } else {
+                Detected::Other
+            });
         }
         if let Some(detected) = judge_http(buf) {
             return Ok(detected);
@@ -87,7 +88,10 @@ fn judge_http(bytes: &[u8]) -> Option<Detected> {
 }
 
 fn is_request_line(bytes: &[u8]) -> bool {
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = bytes
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0")
 }
@@ -145,7 +149,10 @@ mod tests {
         assert_eq!(judge_http(b"GET /a/long/path"), http1);
         assert_eq!(judge_http(b"GET /"), None);
         assert_eq!(judge_http(b"GET / HTTP/1.1\r\nbad header\r\n\r\n"), http1);
-        assert_eq!(judge_http(b"\x16\x03\x01\x02\x00\x01"), Some(Detected::Other));
+        assert_eq!(
+            judge_http(b"\x16\x03\x01\x02\x00\x01"),
+            Some(Detected::Other)
+        );
         assert_eq!(judge_http(b"+OK hello there\r\n"), Some(Detected::Other));
     }
 }

@@ -29,7 +29,9 @@ impl Trigger {
     /// Tells all work to end and waits until it has, at most `grace`. Whether all of it ended.
     pub async fn drain(self, grace: Duration) -> bool {
         self.draining.send_replace(true);
-        tokio::time::timeout(grace, self.draining.closed()).await.is_ok()
+        tokio::time::timeout(grace, self.draining.closed())
+            .await
+            .is_ok()
     }
 }
 

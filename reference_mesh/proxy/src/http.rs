@@ -6,6 +6,7 @@
 
 pub mod body;
 pub mod error;
+pub mod filters;
 pub mod h1;
 pub mod h2;
 pub mod headers;
@@ -96,6 +97,11 @@ impl Interim {
 impl<O> Reply<O> {
     /// An ordinary response.
     pub fn new(response: Response<Body>, observer: O) -> Self {
-        Self { response, observer, tunnel: None, close: false }
+        Self {
+            response,
+            observer,
+            tunnel: None,
+            close: false,
+        }
     }
 }

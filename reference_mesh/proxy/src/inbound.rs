@@ -89,7 +89,10 @@ impl Session {
     }
 
     fn as_client(&self) -> Client<'_> {
-        Client { ip: self.client.ip(), tls: self.tls.for_policy() }
+        Client {
+            ip: self.client.ip(),
+            tls: self.tls.for_policy(),
+        }
     }
 
     fn labels<'a>(&'a self, policy: &'a ServerPolicy) -> InboundTarget<'a> {
@@ -117,7 +120,7 @@ impl Inbound {
         let direction = &config.inbound.direction;
         let options = Options {
             keepalive: direction.connect_keepalive,
-            user_timeout: direction.user_timeout,
+            user_timeout: direction.connect_user_timeout,
         };
         let dialer = Dialer::new(credentials.clone(), direction.connect_timeout, options);
         Rc::new(Self {
@@ -138,7 +141,7 @@ impl Inbound {
         let direction = &self.config.inbound.direction;
         let options = Options {
             keepalive: direction.accept_keepalive,
-            user_timeout: direction.user_timeout,
+            user_timeout: direction.accept_user_timeout,
         };
         let known = self.watch_known_ports().await;
         let mut connections = JoinSet::new();
@@ -187,7 +190,11 @@ impl Inbound {
 
     /// A connection to a port of the application.
     async fn redirected(self: Rc<Self>, accepted: Accepted) -> io::Result<()> {
-        let Accepted { tcp, client, original_dst } = accepted;
+        let Accepted {
+            tcp,
+            client,
+            original_dst,
+        } = accepted;
         if !self.is_own(original_dst) {
             return self.refuse(original_dst, "unexpected", "destination is not this pod");
         }
@@ -201,26 +208,33 @@ impl Inbound {
         };
         if is_opaque && !mutants::active(Mutant::ServerFirstStalls) {
             let session = session(InboundTls::None(NoInboundTls::PortSkipped));
-            return self.serve_session(Io::plain(tcp), session, Announced::Opaque).await;
+            return self
+                .serve_session(Io::plain(tcp), session, Announced::Opaque)
+                .await;
         }
         let (hello, tcp) = detect::tls(tcp, self.config.inbound.direction.detect_timeout).await?;
         match hello {
-            Tls::TimedOut => {
-                self.refuse(original_dst, "tls detection timeout", "no bytes from the client")
-            }
+            Tls::TimedOut => self.refuse(
+                original_dst,
+                "tls detection timeout",
+                "no bytes from the client",
+            ),
             Tls::Hello(Some(name)) if self.is_own_name(&name) => {
                 let stream = self.accept_tls(tcp, original_dst, false).await?;
                 let session = session(established(&stream));
-                self.serve_session(Io::server(stream), session, Announced::Nothing).await
+                self.serve_session(Io::server(stream), session, Announced::Nothing)
+                    .await
             }
             Tls::Hello(name) => {
                 let sni = name.unwrap_or_default().into();
                 let session = session(InboundTls::Opaque { sni });
-                self.serve_session(Io::rewound(tcp), session, Announced::Opaque).await
+                self.serve_session(Io::rewound(tcp), session, Announced::Opaque)
+                    .await
             }
             Tls::None => {
                 let session = session(InboundTls::None(NoInboundTls::NoTlsFromRemote));
-                self.serve_session(Io::rewound(tcp), session, Announced::Nothing).await
+                self.serve_session(Io::rewound(tcp), session, Announced::Nothing)
+                    .await
             }
         }
     }
@@ -259,7 +273,9 @@ impl Inbound {
                 let mut drain = self.drain.clone();
                 let settings = self.h2_settings();
                 let service = Rc::new(Service::new(&self, session));
-                h2::serve(io, service, settings, &mut drain).await.map_err(io::Error::other)
+                h2::serve(io, service, settings, &mut drain)
+                    .await
+                    .map_err(io::Error::other)
             }
         }
     }
@@ -285,7 +301,9 @@ impl Inbound {
                 self.config.inbound.direction.detect_timeout
             }
         };
-        let metrics = self.telemetry.inbound_detect(&policy.meta, session.target.port());
+        let metrics = self
+            .telemetry
+            .inbound_detect(&policy.meta, session.target.port());
         let started = Instant::now();
         judge(detect::http(io, timeout).await, &metrics, started)
     }
@@ -350,5 +368,7 @@ impl Inbound {
 /// What a terminated connection proves.
 fn established(stream: &TlsStream<Rewind>) -> InboundTls {
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    InboundTls::Established { client_id: tls::peer_id(certificates) }
+    InboundTls::Established {
+        client_id: tls::peer_id(certificates),
+    }
 }

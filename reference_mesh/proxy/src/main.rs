@@ -26,7 +26,9 @@ fn main() -> ExitCode {
         Some("json") => Format::Json,
         _ => Format::Plain,
     };
-    let filter = env.get("LINKERD2_PROXY_LOG").filter(|filter| !filter.is_empty());
+    let filter = env
+        .get("LINKERD2_PROXY_LOG")
+        .filter(|filter| !filter.is_empty());
     let level = match log::init(filter.as_deref().unwrap_or(log::DEFAULT_FILTER), format) {
         Ok(level) => level,
         Err(error) => {

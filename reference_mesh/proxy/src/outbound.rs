@@ -24,8 +24,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use self::http::Service;
 pub(crate) use self::endpoint::{is_idempotent, prepare_h1};
+use self::http::Service;
 pub(crate) use self::observer::{GrpcStatus, InFlight, body_error_label};
 use self::target::{Kind, Slot, Target};
 use crate::config::Config;
@@ -37,9 +37,9 @@ use crate::mutants::{self, Mutant};
 use crate::policy::outbound::Protocol;
 use crate::telemetry::{Detect, DetectResult, Telemetry, TransportLabels};
 use crate::tls::Credentials;
+use crate::transport::Io;
 use crate::transport::connect::Dialer;
 use crate::transport::listen::{self, Accepted, Options};
-use crate::transport::Io;
 
 /// What outbound connections share on a data thread.
 pub struct Outbound {
@@ -68,7 +68,7 @@ impl Outbound {
         let direction = &config.outbound.direction;
         let options = Options {
             keepalive: direction.connect_keepalive,
-            user_timeout: direction.user_timeout,
+            user_timeout: direction.connect_user_timeout,
         };
         let dialer = Dialer::new(credentials, direction.connect_timeout, options);
         Rc::new(Self {
@@ -89,7 +89,7 @@ impl Outbound {
         let direction = &self.config.outbound.direction;
         let options = Options {
             keepalive: direction.accept_keepalive,
-            user_timeout: direction.user_timeout,
+            user_timeout: direction.accept_user_timeout,
         };
         let mut connections = JoinSet::new();
         loop {
@@ -107,13 +107,20 @@ impl Outbound {
     }
 
     async fn connection(self: Rc<Self>, accepted: Accepted) {
-        let Accepted { tcp, client, original_dst } = accepted;
+        let Accepted {
+            tcp,
+            client,
+            original_dst,
+        } = accepted;
         if self.is_own_listener(original_dst) {
             tracing::debug!(%client, %original_dst, "Outbound connection to the proxy itself");
-            self.telemetry.tcp_error(false, Some(original_dst), "loopback");
+            self.telemetry
+                .tcp_error(false, Some(original_dst), "loopback");
             return;
         }
-        let labels = TransportLabels::OutboundAccept { target: original_dst };
+        let labels = TransportLabels::OutboundAccept {
+            target: original_dst,
+        };
         let io = Io::plain(tcp).counted(self.telemetry.transport(labels).open());
         let target = self.target(original_dst).await;
         if let Err(error) = Rc::clone(&self).serve_target(io, client, &target).await {
@@ -133,7 +140,9 @@ impl Outbound {
             Some(found) => found,
             None => return Ok(()),
         };
-        self.telemetry.outbound_protocol(kind.label(), &target.parent()).increment();
+        self.telemetry
+            .outbound_protocol(kind.label(), &target.parent())
+            .increment();
         let mut drain = self.drain.clone();
         match kind {
             Kind::Opaque => tcp::forward(&self, io, target).await,
@@ -144,7 +153,9 @@ impl Outbound {
             Kind::Http2 => {
                 let service = Rc::new(Service::new(&self, target, client, kind));
                 let settings = self.h2_settings();
-                h2::serve(io, service, settings, &mut drain).await.map_err(std::io::Error::other)
+                h2::serve(io, service, settings, &mut drain)
+                    .await
+                    .map_err(std::io::Error::other)
             }
         }
     }

@@ -54,7 +54,10 @@ impl Load {
     #[must_use]
     pub fn begin(self: &Rc<Self>) -> Pending {
         self.pending.set(self.pending.get() + 1);
-        Pending { load: Rc::clone(self), started: Instant::now() }
+        Pending {
+            load: Rc::clone(self),
+            started: Instant::now(),
+        }
     }
 
     fn measured(&self, latency_ns: f64, now: Instant) {
@@ -99,7 +102,10 @@ mod tests {
         assert!((slow - 900e6).abs() < 1e6, "{slow}");
         advance(Duration::from_secs(10)).await;
         let faded = load.cost(Instant::now());
-        assert!((faded / slow - 1.0_f64.exp().recip()).abs() < 0.01, "{faded}");
+        assert!(
+            (faded / slow - 1.0_f64.exp().recip()).abs() < 0.01,
+            "{faded}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

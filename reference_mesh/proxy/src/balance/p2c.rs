@@ -3,11 +3,11 @@
 use crate::mutants::{self, Mutant};
 
 /// Picks one of `items` that is ready: of two at random, the one of less cost.
-pub fn pick<'a, T>(
-    items: &'a [T],
+pub fn pick<T>(
+    items: &[T],
     is_ready: impl Fn(&T) -> bool,
     cost: impl Fn(&T) -> f64,
-) -> Option<&'a T> {
+) -> Option<&T> {
     if mutants::active(Mutant::BalancerPicksFirst) {
         return items.iter().find(|item| is_ready(item));
     }
@@ -23,11 +23,11 @@ pub fn pick<'a, T>(
 }
 
 /// For when some are not ready: the two choices are among those that are.
-fn pick_among_ready<'a, T>(
-    items: &'a [T],
+fn pick_among_ready<T>(
+    items: &[T],
     is_ready: impl Fn(&T) -> bool,
     cost: impl Fn(&T) -> f64,
-) -> Option<&'a T> {
+) -> Option<&T> {
     let ready: Vec<&T> = items.iter().filter(|item| is_ready(item)).collect();
     let (a, b) = match ready.len() {
         0 => return None,
@@ -52,7 +52,10 @@ mod tests {
             counts[*pick(&[0, 1, 2, 3], |_| true, |_| 1.0).expect("one")] += 1;
         }
         // Binomial(8000, 1/4) has a standard deviation of 39: five of them.
-        assert!(counts.iter().all(|count| count.abs_diff(2000) < 200), "{counts:?}");
+        assert!(
+            counts.iter().all(|count| count.abs_diff(2000) < 200),
+            "{counts:?}"
+        );
     }
 
     #[test]

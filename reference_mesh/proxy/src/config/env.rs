@@ -56,7 +56,10 @@ impl Strings for std::collections::BTreeMap<String, String> {
 impl<'a, S: Strings> Reader<'a, S> {
     /// Reads from `strings`.
     pub fn new(strings: &'a S) -> Self {
-        Self { strings, bad: RefCell::default() }
+        Self {
+            strings,
+            bad: RefCell::default(),
+        }
     }
 
     /// What was wrong so far, in the order of reading.
@@ -66,7 +69,10 @@ impl<'a, S: Strings> Reader<'a, S> {
 
     /// The text of `key`; none when unset or empty.
     pub fn text(&self, key: &str) -> Option<String> {
-        self.strings.get(key).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty())
+        self.strings
+            .get(key)
+            .map(|v| v.trim().to_owned())
+            .filter(|v| !v.is_empty())
     }
 
     /// The text of `key`, which must be there; empty when it is not.
@@ -90,7 +96,10 @@ impl<'a, S: Strings> Reader<'a, S> {
 
     /// Remembers that `key` cannot be used.
     pub fn reject(&self, key: &str, reason: &str) {
-        self.bad.borrow_mut().push(BadVariable { key: key.to_owned(), reason: reason.to_owned() });
+        self.bad.borrow_mut().push(BadVariable {
+            key: key.to_owned(),
+            reason: reason.to_owned(),
+        });
     }
 
     /// A duration, or `default`.
@@ -121,7 +130,10 @@ impl<'a, S: Strings> Reader<'a, S> {
     /// Values between commas, each by `parse`.
     pub fn list<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
         let split = |text: &str| {
-            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+            let parts = text
+                .split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty());
             parts.map(&parse).collect::<Result<Vec<_>, _>>()
         };
         self.parsed(key, split).unwrap_or_default()
@@ -133,7 +145,9 @@ impl<'a, S: Strings> Reader<'a, S> {
 /// # Errors
 /// Text that says what was expected.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit_at = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let invalid = || format!("{text:?} is not a duration such as 250ms, 10s, 5m, 1h or 1d");
     let count: u64 = number.parse().map_err(|_| invalid())?;
@@ -146,7 +160,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "" if count == 0 => 0,
         _ => return Err(invalid()),
     };
-    count.checked_mul(ms_per_unit).map(Duration::from_millis).ok_or_else(invalid)
+    count
+        .checked_mul(ms_per_unit)
+        .map(Duration::from_millis)
+        .ok_or_else(invalid)
 }
 
 /// Reads a number.
@@ -154,7 +171,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// Text that says what was expected.
 pub fn parse_number<T: FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("{text:?} is not a number in range"))
+    text.parse()
+        .map_err(|_| format!("{text:?} is not a number in range"))
 }
 
 /// Reads `ip:port`.
@@ -162,7 +180,8 @@ pub fn parse_number<T: FromStr>(text: &str) -> Result<T, String> {
 /// # Errors
 /// Text that says what was expected.
 pub fn parse_addr(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| format!("{text:?} is not an address of the form ip:port"))
+    text.parse()
+        .map_err(|_| format!("{text:?} is not an address of the form ip:port"))
 }
 
 /// Reads ports and inclusive ranges of ports: `25`, `8000-8010`.
@@ -205,8 +224,9 @@ mod tests {
 
     #[test]
     fn every_bad_variable_is_reported() {
-        let env: BTreeMap<String, String> =
-            [("A", "x"), ("B", "y"), ("C", "")].map(|(k, v)| (k.into(), v.into())).into();
+        let env: BTreeMap<String, String> = [("A", "x"), ("B", "y"), ("C", "")]
+            .map(|(k, v)| (k.into(), v.into()))
+            .into();
         let reader = Reader::new(&env);
         assert_eq!(reader.number("A", 7_u16), 7);
         assert_eq!(reader.duration("B", Duration::ZERO), Duration::ZERO);

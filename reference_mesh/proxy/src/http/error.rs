@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use ::http::{HeaderValue, Response, StatusCode, Version};
 use h2::Reason;
 use thiserror::Error;
@@ -54,6 +54,15 @@ pub enum ProxyError {
     /// The message cannot be carried.
     #[error("{0}")]
     Unsupported(&'static str),
+    /// A filter of the route answers.
+    #[error("{1}")]
+    Injected(StatusCode, Arc<str>),
+    /// A filter of the route answers with a gRPC code.
+    #[error("{1}")]
+    InjectedGrpc(u16, Arc<str>),
+    /// A filter of the route sends the client elsewhere.
+    #[error("redirected")]
+    Redirect(StatusCode, HeaderValue),
     /// The client's own message is broken.
     #[error("malformed request body")]
     BadRequest,
@@ -91,6 +100,8 @@ impl ProxyError {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::InvalidPolicy(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::Injected(status, _) | Self::Redirect(status, _) => *status,
+            Self::InjectedGrpc(..) => StatusCode::OK,
             Self::BadRequest => StatusCode::BAD_REQUEST,
         }
     }
@@ -107,7 +118,9 @@ impl ProxyError {
             | Self::Reset(_) => 14,
             Self::Unauthorized => 7,
             Self::RateLimited => 8,
-            Self::NoRoute => 5,
+            Self::NoRoute | Self::Redirect(..) => 5,
+            Self::Injected(..) => 9,
+            Self::InjectedGrpc(code, _) => *code,
             Self::InvalidPolicy(_) | Self::BadRequest => 13,
             Self::Unsupported(_) => 12,
         }
@@ -118,7 +131,13 @@ impl ProxyError {
     pub const fn closes(&self) -> bool {
         !matches!(
             self,
-            Self::Timeout(_) | Self::Unauthorized | Self::RateLimited | Self::NoRoute
+            Self::Timeout(_)
+                | Self::Unauthorized
+                | Self::RateLimited
+                | Self::NoRoute
+                | Self::Injected(..)
+                | Self::InjectedGrpc(..)
+                | Self::Redirect(..)
         )
     }
 
@@ -137,6 +156,9 @@ impl ProxyError {
             | Self::NoRoute
             | Self::InvalidPolicy(_)
             | Self::Unsupported(_)
+            | Self::Injected(..)
+            | Self::InjectedGrpc(..)
+            | Self::Redirect(..)
             | Self::BadRequest => "unexpected",
         }
     }
@@ -164,7 +186,10 @@ impl ProxyError {
         let message = HeaderValue::from_str(&self.to_string())
             .unwrap_or_else(|_| HeaderValue::from_static("unexpected error"));
         let headers = response.headers_mut();
-        if client.grpc {
+        if let Self::Redirect(_, location) = self {
+            headers.insert(LOCATION, location.clone());
+        }
+        if client.grpc || matches!(self, Self::InjectedGrpc(..)) {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
             headers.insert("grpc-status", self.grpc_code().into());
             headers.insert("grpc-message", message.clone());
@@ -183,7 +208,9 @@ impl ProxyError {
         if let Self::Reset(reason) = self
             && client.version == Version::HTTP_2
         {
-            response.extensions_mut().insert(http2::UpstreamReset(*reason));
+            response
+                .extensions_mut()
+                .insert(http2::UpstreamReset(*reason));
         }
         response
     }
@@ -236,9 +263,16 @@ mod tests {
         let response = ProxyError::FailFast.respond(client);
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["grpc-status"], "4");
-        assert_eq!(response.headers()["l5d-proxy-error"], "service in fail-fast");
+        assert_eq!(
+            response.headers()["l5d-proxy-error"],
+            "service in fail-fast"
+        );
 
-        let client = Client { grpc: false, informed: false, ..client };
+        let client = Client {
+            grpc: false,
+            informed: false,
+            ..client
+        };
         let response = ProxyError::Unauthorized.respond(client);
         assert_eq!(response.status(), StatusCode::FORBIDDEN);
         assert!(!response.headers().contains_key("l5d-proxy-error"));

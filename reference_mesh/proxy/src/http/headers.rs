@@ -113,7 +113,10 @@ mod tests {
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let pair = |(name, value): &(&'static str, &'static str)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
         };
         pairs.iter().map(pair).collect()
     }
@@ -131,8 +134,11 @@ mod tests {
             ("x-other", "2"),
         ]);
         strip_hop_by_hop(&mut map);
-        let expected =
-            headers(&[("te", "trailers"), ("l5d-orig-proto", "HTTP/1.1"), ("x-other", "2")]);
+        let expected = headers(&[
+            ("te", "trailers"),
+            ("l5d-orig-proto", "HTTP/1.1"),
+            ("x-other", "2"),
+        ]);
         assert_eq!(map, expected);
     }
 
@@ -144,6 +150,9 @@ mod tests {
             ("upgrade", "websocket"),
         ]);
         strip_hop_by_hop_but_upgrade(&mut map);
-        assert_eq!(map, headers(&[("connection", "upgrade"), ("upgrade", "websocket")]));
+        assert_eq!(
+            map,
+            headers(&[("connection", "upgrade"), ("upgrade", "websocket")])
+        );
     }
 }

@@ -64,14 +64,24 @@ pub fn to_h1<B>(request: &mut Request<B>, orig: OrigProto) {
 
 /// Marks a response as carried, and says what it was.
 pub fn mark_response(headers: &mut HeaderMap, version: Version) {
-    headers.insert(ORIG_PROTO, OrigProto { version, absolute_form: false }.header());
+    headers.insert(
+        ORIG_PROTO,
+        OrigProto {
+            version,
+            absolute_form: false,
+        }
+        .header(),
+    );
 }
 
 // === impl OrigProto ===
 
 impl OrigProto {
     /// HTTP/1.1 with an ordinary target.
-    pub const HTTP_11: Self = Self { version: Version::HTTP_11, absolute_form: false };
+    pub const HTTP_11: Self = Self {
+        version: Version::HTTP_11,
+        absolute_form: false,
+    };
 
     fn parse(value: &HeaderValue) -> Option<Self> {
         let text = value.to_str().ok()?;
@@ -81,7 +91,10 @@ impl OrigProto {
             "HTTP/1.0" => Version::HTTP_10,
             _ => return None,
         };
-        Some(Self { version, absolute_form: parts.any(|part| part == "absolute-form") })
+        Some(Self {
+            version,
+            absolute_form: parts.any(|part| part == "absolute-form"),
+        })
     }
 
     fn header(self) -> HeaderValue {
@@ -120,13 +133,19 @@ mod tests {
             ("/", Version::HTTP_10),
             ("http://web:8080/a", Version::HTTP_11),
         ] {
-            let mut request =
-                Request::get(uri).version(version).header(HOST, "web:8080").body(()).expect("valid");
+            let mut request = Request::get(uri)
+                .version(version)
+                .header(HOST, "web:8080")
+                .body(())
+                .expect("valid");
             upgrade(&mut request, Authority::from_static("web:8080"));
             assert_eq!(request.version(), Version::HTTP_2);
             assert!(!request.headers().contains_key(HOST));
             downgrade(&mut request).expect("carried");
-            assert_eq!((request.uri().to_string().as_str(), request.version()), (uri, version));
+            assert_eq!(
+                (request.uri().to_string().as_str(), request.version()),
+                (uri, version)
+            );
             assert_eq!(request.headers()[HOST], "web:8080");
         }
     }

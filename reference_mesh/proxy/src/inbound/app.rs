@@ -68,7 +68,9 @@ impl App {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(ProxyError::Io("connections close before they take the request".into()))
+        Err(ProxyError::Io(
+            "connections close before they take the request".into(),
+        ))
     }
 
     async fn send_h1(
@@ -77,7 +79,11 @@ impl App {
         interim: &Interim,
     ) -> Result<(Response<Body>, Option<Tunnel>), ProxyError> {
         for _ in 0..MAX_REDISPATCHES {
-            let pooled = if h1::is_upgrade(&request) { None } else { self.pool.take() };
+            let pooled = if h1::is_upgrade(&request) {
+                None
+            } else {
+                self.pool.take()
+            };
             let client = match pooled {
                 Some(client) => client,
                 None => h1::Client::new(self.dial().await?),
@@ -90,7 +96,9 @@ impl App {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(ProxyError::Io("connections close before they take the request".into()))
+        Err(ProxyError::Io(
+            "connections close before they take the request".into(),
+        ))
     }
 
     async fn shared(&self) -> Result<h2::Client, ConnectError> {
@@ -107,7 +115,11 @@ impl App {
     }
 
     fn current_shared(&self) -> Option<h2::Client> {
-        self.shared.borrow().as_ref().filter(|client| !client.is_closed()).cloned()
+        self.shared
+            .borrow()
+            .as_ref()
+            .filter(|client| !client.is_closed())
+            .cloned()
     }
 
     async fn dial(&self) -> Result<Io, ConnectError> {

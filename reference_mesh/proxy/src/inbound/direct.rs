@@ -17,7 +17,11 @@ use crate::transport::listen::Accepted;
 impl Inbound {
     /// Serves a peer: mesh TLS for this workload, with an identity, then a transport header.
     pub(super) async fn direct(self: Rc<Self>, accepted: Accepted) -> io::Result<()> {
-        let Accepted { tcp, client, original_dst } = accepted;
+        let Accepted {
+            tcp,
+            client,
+            original_dst,
+        } = accepted;
         let limit = self.config.inbound.direction.detect_timeout;
         let (hello, tcp) = detect::tls(tcp, limit).await?;
         match hello {
@@ -36,7 +40,11 @@ impl Inbound {
             return self.refuse(original_dst, "unauthorized", "client without an identity");
         };
         if stream.get_ref().1.alpn_protocol() != Some(TRANSPORT_HEADER_ALPN) {
-            return self.refuse(original_dst, "unexpected", "client sends no transport header");
+            return self.refuse(
+                original_dst,
+                "unexpected",
+                "client sends no transport header",
+            );
         }
         let mut io = Io::server(stream);
         let (header, rest) = match timeout(limit, Header::read(&mut io)).await {
@@ -50,7 +58,8 @@ impl Inbound {
             Some(Kind::Http2(_)) => ("http/2", Announced::Http(Http::Http2)),
         };
         let name = (!header.name.is_empty()).then_some(header.name.as_str());
-        self.telemetry.transport_header(label, port, name, client_id.as_str());
+        self.telemetry
+            .transport_header(label, port, name, client_id.as_str());
         if name.is_some() {
             return self.refuse(original_dst, "unexpected", "this proxy is no gateway");
         }
@@ -63,6 +72,7 @@ impl Inbound {
             tls,
             policy: RefCell::new(self.discovery.inbound(port)),
         };
-        self.serve_session(io.with_prefix(rest.freeze()), session, announced).await
+        self.serve_session(io.with_prefix(rest.freeze()), session, announced)
+            .await
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{Inbound, Session};
 use crate::http::body::BodyError;
 use crate::http::error::{Client, ProxyError};
+use crate::http::filters;
 use crate::http::headers::{self, CLIENT_ID, DST_CANONICAL};
 use crate::http::{
     Body, Interim, Observer as HttpObserver, Reply, Service as HttpService, Tunnel, orig_proto,
@@ -87,7 +88,11 @@ impl Service {
     }
 
     /// Lets the request in, or says why not.
-    fn admit(&self, current: &Current, request: &Request<Body>) -> Result<Rc<Admission>, ProxyError> {
+    fn admit(
+        &self,
+        current: &Current,
+        request: &mut Request<Body>,
+    ) -> Result<Rc<Admission>, ProxyError> {
         let http = current.http.as_ref().map_err(Clone::clone)?;
         let authority = headers::authority(request);
         let view = matching::Request {
@@ -98,7 +103,7 @@ impl Service {
         };
         let telemetry = &self.inbound.telemetry;
         let labels = self.session.labels(&current.policy);
-        let Some((route, _)) = http.find(&view) else {
+        let Some((route, rule)) = http.find(&view) else {
             telemetry.http_route_not_found(labels).increment();
             return Err(ProxyError::NoRoute);
         };
@@ -109,6 +114,10 @@ impl Service {
         };
         let admission = self.admission(current, route, authorization, request);
         admission.allowed.increment();
+        if let Some(rule) = rule {
+            // The API gives inbound routes no redirect of a prefix.
+            filters::on_request(&rule.filters, request, 0)?;
+        }
         Ok(admission)
     }
 
@@ -195,9 +204,11 @@ impl HttpService for Service {
                 return Err(ProxyError::LoadShed);
             }
             if version == Version::HTTP_2 && *request.method() == Method::CONNECT {
-                return Err(ProxyError::Unsupported("CONNECT over HTTP/2 is not supported"));
+                return Err(ProxyError::Unsupported(
+                    "CONNECT over HTTP/2 is not supported",
+                ));
             }
-            let admitted = self.admit(&self.current(), &request);
+            let admitted = self.admit(&self.current(), &mut request);
             if admitted.is_err() && mutants::active(Mutant::DeniedReachesBackend) {
                 // What the application answers does not matter: the request has reached it.
                 let _ = self.dispatch(std::mem::take(&mut request), interim).await;
@@ -220,10 +231,17 @@ impl HttpService for Service {
                 if let Some(grpc) = &mut observer.grpc {
                     grpc.0 = GrpcStatus::read(response.headers());
                 }
-                Reply { response, observer, tunnel, close: false }
+                Reply {
+                    response,
+                    observer,
+                    tunnel,
+                    close: false,
+                }
             }
             Err(error) => {
-                self.inbound.telemetry.http_error(Direction::Inbound, error.label());
+                self.inbound
+                    .telemetry
+                    .http_error(Direction::Inbound, error.label());
                 tracing::info!(
                     client = %self.session.client,
                     target = %self.session.target,
@@ -231,11 +249,21 @@ impl HttpService for Service {
                     "HTTP request failed"
                 );
                 let is_proxy = self.client_id.is_some();
-                let client = Client { version, grpc, informed: is_proxy, is_proxy };
+                let client = Client {
+                    version,
+                    grpc,
+                    informed: is_proxy,
+                    is_proxy,
+                };
                 let response = error.respond(client);
                 observer.status = response.status();
                 observer.error = Some(error.route_label());
-                Reply { response, observer, tunnel: None, close: error.closes() }
+                Reply {
+                    response,
+                    observer,
+                    tunnel: None,
+                    close: error.closes(),
+                }
             }
         }
     }
@@ -268,7 +296,11 @@ impl Current {
             }),
             Protocol::Invalid(reason) => Err(ProxyError::InvalidPolicy(reason.clone())),
         };
-        Self { policy, http, admissions: RefCell::default() }
+        Self {
+            policy,
+            http,
+            admissions: RefCell::default(),
+        }
     }
 }
 
@@ -282,8 +314,13 @@ impl Observer {
         if let Some(admission) = self.admission.take() {
             let outcome = GrpcStatus::outcome(self.grpc, self.status, trailers, error);
             admission.requests.response(outcome, self.started.elapsed());
-            let status = RouteStatus { status: outcome.grpc_status.or(outcome.status), error };
-            admission.metrics.ended(status, self.started.elapsed(), self.answered.elapsed());
+            let status = RouteStatus {
+                status: outcome.grpc_status.or(outcome.status),
+                error,
+            };
+            admission
+                .metrics
+                .ended(status, self.started.elapsed(), self.answered.elapsed());
         }
     }
 }
@@ -291,7 +328,10 @@ impl Observer {
 impl HttpObserver for Observer {
     fn data(&mut self, len: usize) {
         if let Some(admission) = &self.admission {
-            admission.metrics.response_frame_size.observe_bytes(len as u64);
+            admission
+                .metrics
+                .response_frame_size
+                .observe_bytes(len as u64);
         }
     }
 

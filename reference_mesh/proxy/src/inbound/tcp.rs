@@ -15,7 +15,10 @@ use crate::transport::{Io, copy};
 pub(super) async fn forward(inbound: &Inbound, io: Io, session: &Session) -> io::Result<()> {
     if !admit(inbound, session) {
         let policy = session.policy();
-        inbound.telemetry.tcp_denied(session.labels(&policy)).increment();
+        inbound
+            .telemetry
+            .tcp_denied(session.labels(&policy))
+            .increment();
         tracing::info!(
             client = %session.client,
             target = %session.target,
@@ -27,11 +30,16 @@ pub(super) async fn forward(inbound: &Inbound, io: Io, session: &Session) -> io:
     let tcp = match inbound.connect(session.target).await {
         Ok(tcp) => tcp,
         Err(error) => {
-            inbound.telemetry.tcp_error(true, Some(session.target), error.label());
+            inbound
+                .telemetry
+                .tcp_error(true, Some(session.target), error.label());
             return Err(io::Error::other(error));
         }
     };
-    let open = inbound.telemetry.transport(TransportLabels::InboundConnect).open();
+    let open = inbound
+        .telemetry
+        .transport(TransportLabels::InboundConnect)
+        .open();
     let app = Io::plain(tcp).counted(open);
     tokio::select! {
         result = copy::duplex(io, app) => result,
@@ -52,7 +60,10 @@ fn admit(inbound: &Inbound, session: &Session) -> bool {
     match authorize(&policy.authorizations, &session.as_client()) {
         Some(authorization) => {
             let labels = session.labels(&policy);
-            inbound.telemetry.tcp_allowed(labels, &authorization.meta).increment();
+            inbound
+                .telemetry
+                .tcp_allowed(labels, &authorization.meta)
+                .increment();
             true
         }
         None => false,

@@ -68,7 +68,10 @@ impl Backend {
             }
             DispatcherPolicy::Fail(reason) => Dispatcher::Fail(reason.clone()),
         };
-        Rc::new(Self { policy: Arc::clone(policy), dispatcher })
+        Rc::new(Self {
+            policy: Arc::clone(policy),
+            dispatcher,
+        })
     }
 
     /// Whether a request need not wait.

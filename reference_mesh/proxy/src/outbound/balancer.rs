@@ -71,7 +71,11 @@ impl Balancer {
     pub(super) fn is_available(&self) -> bool {
         let now = Instant::now();
         !self.failing_fast.get()
-            && self.endpoints.borrow().iter().any(|endpoint| endpoint.retry_at(now).is_none())
+            && self
+                .endpoints
+                .borrow()
+                .iter()
+                .any(|endpoint| endpoint.retry_at(now).is_none())
     }
 
     /// An endpoint, with a connection to it made by `connect`.
@@ -133,7 +137,12 @@ impl Balancer {
     /// Waits until an endpoint's pause ends.
     async fn next_retry(&self) {
         let now = Instant::now();
-        let next = self.endpoints.borrow().iter().filter_map(|e| e.retry_at(now)).min();
+        let next = self
+            .endpoints
+            .borrow()
+            .iter()
+            .filter_map(|e| e.retry_at(now))
+            .min();
         match next {
             Some(at) => sleep_until(at).await,
             None => std::future::pending().await,
@@ -161,7 +170,9 @@ impl Balancer {
     }
 
     fn update(&self, state: &EndpointsState) {
-        let Some(outbound) = self.outbound.upgrade() else { return };
+        let Some(outbound) = self.outbound.upgrade() else {
+            return;
+        };
         let original_dst = Discovered::plain(self.original_dst);
         let known: Vec<&Discovered> = match state {
             EndpointsState::Pending => return,
@@ -203,7 +214,10 @@ impl Balancer {
     fn count_endpoints(&self) {
         let now = Instant::now();
         let endpoints = self.endpoints.borrow();
-        let ready = endpoints.iter().filter(|endpoint| endpoint.retry_at(now).is_none()).count();
+        let ready = endpoints
+            .iter()
+            .filter(|endpoint| endpoint.retry_at(now).is_none())
+            .count();
         self.metrics.set_endpoints(ready, endpoints.len() - ready);
     }
 }
@@ -212,7 +226,9 @@ impl Balancer {
 async fn follow(balancer: Weak<Balancer>, mut states: watch::Receiver<EndpointsState>) {
     loop {
         {
-            let Some(balancer) = balancer.upgrade() else { return };
+            let Some(balancer) = balancer.upgrade() else {
+                return;
+            };
             let state = states.borrow_and_update().clone();
             balancer.update(&state);
         }
@@ -254,7 +270,10 @@ impl<'a> Waiting<'a> {
         balancer.waiting.set(balancer.waiting.get() + 1);
         balancer.metrics.queue_requests.increment();
         balancer.metrics.queue_length.add(1);
-        Self { balancer, since: Instant::now() }
+        Self {
+            balancer,
+            since: Instant::now(),
+        }
     }
 }
 
@@ -262,6 +281,9 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.balancer.waiting.set(self.balancer.waiting.get() - 1);
         self.balancer.metrics.queue_length.add(-1);
-        self.balancer.metrics.queue_latency.observe(self.since.elapsed());
+        self.balancer
+            .metrics
+            .queue_latency
+            .observe(self.since.elapsed());
     }
 }

@@ -72,6 +72,7 @@ pub(super) enum Connection {
 }
 
 /// What came of sending a request.
+#[expect(clippy::large_enum_variant, reason = "the large one is what requests make")]
 pub(super) enum Sent {
     Answered(Response<Body>, Option<Tunnel>),
     /// The connection had ended before it took the request.
@@ -88,7 +89,9 @@ impl Endpoint {
         load: Option<LoadPolicy>,
     ) -> Rc<Self> {
         let tls = match &discovered.meta.tls {
-            Some(tls) => OutboundTls::Established { server_id: tls.id.clone() },
+            Some(tls) => OutboundTls::Established {
+                server_id: tls.id.clone(),
+            },
             None => OutboundTls::None(NoOutboundTls::NotProvidedByServiceDiscovery),
         };
         let labels = EndpointLabels {
@@ -105,7 +108,9 @@ impl Endpoint {
         Rc::new(Self {
             load: Load::new(load.default_rtt, load.decay),
             requests: outbound.telemetry.outbound_requests(labels),
-            transport: outbound.telemetry.transport(TransportLabels::OutboundConnect(labels)),
+            transport: outbound
+                .telemetry
+                .transport(TransportLabels::OutboundConnect(labels)),
             dialer: outbound.dialer.clone(),
             settings: h2::Settings {
                 stream_window: http2.initial_stream_window_size.unwrap_or(h2.stream_window),
@@ -163,7 +168,9 @@ impl Endpoint {
     }
 
     async fn own(&self, pool: Rc<h1::Pool>) -> Result<Connection, ConnectError> {
-        let io = self.dial(Some(header::Kind::Http1(header::Empty {}))).await?;
+        let io = self
+            .dial(Some(header::Kind::Http1(header::Empty {})))
+            .await?;
         Ok(Connection::Pooled(h1::Client::new(io), pool))
     }
 
@@ -185,9 +192,14 @@ impl Endpoint {
             return Ok(client);
         }
         let number = self.dialer.generation();
-        let io = self.dial(Some(header::Kind::Http2(header::Empty {}))).await?;
+        let io = self
+            .dial(Some(header::Kind::Http2(header::Empty {})))
+            .await?;
         let value = h2::Client::handshake(io, self.settings).await?;
-        *self.shared.borrow_mut() = Some(Generation { number, value: value.clone() });
+        *self.shared.borrow_mut() = Some(Generation {
+            number,
+            value: value.clone(),
+        });
         Ok(value)
     }
 
@@ -230,7 +242,8 @@ impl Endpoint {
             Err(error) => {
                 let failures = self.failures.get().saturating_add(1);
                 self.failures.set(failures);
-                self.retry_at.set(Some(Instant::now() + self.backoff.after(failures)));
+                self.retry_at
+                    .set(Some(Instant::now() + self.backoff.after(failures)));
                 tracing::warn!(
                     endpoint = %self.discovered.addr,
                     %error,
@@ -243,7 +256,11 @@ impl Endpoint {
 
     /// Whether the identity that a request requires is this endpoint's.
     pub(super) fn satisfies(&self, required: &str) -> bool {
-        self.discovered.meta.tls.as_ref().is_some_and(|tls| tls.id.as_str() == required)
+        self.discovered
+            .meta
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.id.as_str() == required)
     }
 
     /// Sends `request` on `connection` in the form that it takes.

@@ -14,6 +14,7 @@ use super::observer::{Exchange, GrpcStatus, InFlight, Observer};
 use super::routes::{Choice, Routes, Rule};
 use super::target::{Kind, Target, http_routes};
 use crate::http::error::{Client, ProxyError};
+use crate::http::filters;
 use crate::http::headers::{self, DST_CANONICAL, ORIG_PROTO, PROXY_CONNECTION, REQUIRE_ID};
 use crate::http::{Body, Interim, Reply, Service as HttpService, Tunnel};
 use crate::mutants::{self, Mutant};
@@ -48,16 +49,21 @@ impl Service {
         client: SocketAddr,
         kind: Kind,
     ) -> Self {
-        Self { outbound: Rc::clone(outbound), target: Rc::clone(target), client, kind }
+        Self {
+            outbound: Rc::clone(outbound),
+            target: Rc::clone(target),
+            client,
+            kind,
+        }
     }
 
-    /// The rule for `request`.
+    /// The rule for `request`, and how many bytes of the path it matched.
     fn route<B>(
         &self,
         routes: &Routes,
         request: &Request<B>,
         authority: &Authority,
-    ) -> Result<Rc<Rule>, ProxyError> {
+    ) -> Result<(Rc<Rule>, usize), ProxyError> {
         if let Protocol::Invalid(reason) = &routes.policy.protocol {
             return Err(ProxyError::InvalidPolicy(reason.clone()));
         }
@@ -69,25 +75,27 @@ impl Service {
             headers: request.headers(),
         };
         let found = http.find(&view).ok_or(ProxyError::NoRoute)?;
-        routes.rule(found.policy).map(Rc::clone).ok_or(ProxyError::NoRoute)
+        let rule = routes.rule(found.policy).ok_or(ProxyError::NoRoute)?;
+        Ok((Rc::clone(rule), found.path_len))
     }
 
-    /// Carries `request` by `rule`.
+    /// One attempt to carry `request` by `rule`. Timeouts and retries of the route wrap this call.
     async fn dispatch(
         &self,
         rule: &Rule,
         mut request: Request<Body>,
         authority: Authority,
+        path_len: usize,
         interim: &Interim,
     ) -> Result<Answer, ProxyError> {
         let choice = rule
             .choose()
             .ok_or_else(|| ProxyError::Dispatcher("no backend for the route".into()))?;
+        filters::on_request(&choice.filters, &mut request, path_len)?;
         let required = request.headers_mut().remove(REQUIRE_ID);
         for _ in 0..MAX_REDISPATCHES {
-            let connect = async |endpoint: &Endpoint| {
-                endpoint.connection(endpoint.carriage(&request)).await
-            };
+            let connect =
+                async |endpoint: &Endpoint| endpoint.connection(endpoint.carriage(&request)).await;
             let (endpoint, connection) = choice.backend.acquire(connect).await?;
             if let Some(required) = &required
                 && !required.to_str().is_ok_and(|id| endpoint.satisfies(id))
@@ -95,21 +103,37 @@ impl Service {
                 return Err(ProxyError::RequireId);
             }
             let exchange = begin(choice, &endpoint);
-            match endpoint.send(connection, request, authority.clone(), interim).await? {
-                Sent::Answered(response, tunnel) => {
+            match endpoint
+                .send(connection, request, authority.clone(), interim)
+                .await?
+            {
+                Sent::Answered(mut response, tunnel) => {
+                    filters::on_response(&choice.filters, response.headers_mut());
                     let close = choice.backend.is_forward()
                         && response.headers().contains_key(PROXY_CONNECTION);
-                    return Ok(Answer { response, tunnel, exchange, close });
+                    return Ok(Answer {
+                        response,
+                        tunnel,
+                        exchange,
+                        close,
+                    });
                 }
                 Sent::Unsent(unsent) => request = *unsent,
             }
         }
-        Err(ProxyError::Io("connections close before they take the request".into()))
+        Err(ProxyError::Io(
+            "connections close before they take the request".into(),
+        ))
     }
 
     fn informed(&self, version: Version, grpc: bool) -> Client {
         let informed = !self.outbound.config.outbound.hide_proxy_errors;
-        Client { version, grpc, informed, is_proxy: false }
+        Client {
+            version,
+            grpc,
+            informed,
+            is_proxy: false,
+        }
     }
 }
 
@@ -139,13 +163,20 @@ impl HttpService for Service {
                 return Err(ProxyError::LoadShed);
             }
             if version == Version::HTTP_2 && *request.method() == Method::CONNECT {
-                return Err(ProxyError::Unsupported("CONNECT over HTTP/2 is not supported"));
+                return Err(ProxyError::Unsupported(
+                    "CONNECT over HTTP/2 is not supported",
+                ));
             }
             let authority = prepare(&mut request, &self.target);
             let routes = self.target.routes(&self.outbound);
-            let rule = self.route(&routes, &request, &authority)?;
+            let (rule, path_len) = self.route(&routes, &request, &authority)?;
             observer.rule = Some(Rc::clone(&rule));
-            self.dispatch(&rule, request, authority, interim).await
+            filters::on_request(&rule.policy.filters, &mut request, path_len)?;
+            let mut answer = self
+                .dispatch(&rule, request, authority, path_len, interim)
+                .await?;
+            filters::on_response(&rule.policy.filters, answer.response.headers_mut());
+            Ok(answer)
         };
         match result.await {
             Ok(answer) => reply(answer, observer),
@@ -162,7 +193,12 @@ impl HttpService for Service {
                 let response = error.respond(client);
                 observer.status = response.status();
                 observer.error = Some(error.route_label());
-                Reply { response, observer, tunnel: None, close: error.closes() }
+                Reply {
+                    response,
+                    observer,
+                    tunnel: None,
+                    close: error.closes(),
+                }
             }
         }
     }
@@ -198,7 +234,12 @@ fn prepare(request: &mut Request<Body>, target: &Target) -> Authority {
 }
 
 fn reply(answer: Answer, mut observer: Observer) -> Reply<Observer> {
-    let Answer { mut response, tunnel, exchange, close } = answer;
+    let Answer {
+        mut response,
+        tunnel,
+        exchange,
+        close,
+    } = answer;
     let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let map = response.headers_mut();
     map.remove(ORIG_PROTO);
@@ -214,5 +255,10 @@ fn reply(answer: Answer, mut observer: Observer) -> Reply<Observer> {
         grpc.0 = GrpcStatus::read(response.headers());
     }
     observer.exchange = Some(exchange);
-    Reply { response, observer, tunnel, close }
+    Reply {
+        response,
+        observer,
+        tunnel,
+        close,
+    }
 }

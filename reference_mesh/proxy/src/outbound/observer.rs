@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::endpoint::Endpoint;
 use super::routes::Rule;
 use crate::balance::Pending;
-use crate::http::body::BodyError;
 use crate::http::Observer as HttpObserver;
+use crate::http::body::BodyError;
 use crate::telemetry::{BackendRequests, Outcome, RouteStatus};
 
 /// One of the requests under way, of which there is a limit.
@@ -109,9 +109,15 @@ impl Observer {
         self.in_flight = None;
         let error = error.or(self.error);
         let outcome = GrpcStatus::outcome(self.grpc, self.status, trailers, error);
-        let status = RouteStatus { status: outcome.grpc_status.or(outcome.status), error };
+        let status = RouteStatus {
+            status: outcome.grpc_status.or(outcome.status),
+            error,
+        };
         if let Some(exchange) = self.exchange.take() {
-            exchange.endpoint.requests.response(outcome, self.started.elapsed());
+            exchange
+                .endpoint
+                .requests
+                .response(outcome, self.started.elapsed());
             exchange.backend.ended(status, exchange.sent.elapsed());
         }
         if let Some(rule) = &self.rule {

@@ -70,7 +70,12 @@ impl Routes {
         };
         let (mut rules, mut tcp) = (Vec::new(), Vec::new());
         match &policy.protocol {
-            Protocol::Detect { http1, http2, opaque, .. } => {
+            Protocol::Detect {
+                http1,
+                http2,
+                opaque,
+                ..
+            } => {
                 builder.http(http1, false, &mut rules);
                 builder.http(http2, false, &mut rules);
                 builder.tcp(&opaque.routes, &mut tcp);
@@ -84,12 +89,19 @@ impl Routes {
             Protocol::Invalid(_) => {}
         }
         let backends = builder.backends;
-        Self { policy, rules, tcp, backends }
+        Self {
+            policy,
+            rules,
+            tcp,
+            backends,
+        }
     }
 
     /// What was made ready for the rule with `policy`.
     pub(super) fn rule(&self, policy: &Arc<RoutePolicy>) -> Option<&Rc<Rule>> {
-        self.rules.iter().find(|rule| Arc::ptr_eq(&rule.policy, policy))
+        self.rules
+            .iter()
+            .find(|rule| Arc::ptr_eq(&rule.policy, policy))
     }
 
     /// Where a connection goes.
@@ -101,7 +113,11 @@ impl Routes {
             return TcpChoice::Refused(reason.clone());
         }
         let choices = &route.choices;
-        match weighted(choices, |(_, weight)| *weight, |(backend, _)| backend.is_available()) {
+        match weighted(
+            choices,
+            |(_, weight)| *weight,
+            |(backend, _)| backend.is_available(),
+        ) {
             Some((backend, _)) => TcpChoice::Backend(Rc::clone(backend)),
             None => TcpChoice::None,
         }
@@ -137,7 +153,11 @@ fn weighted<T>(
         return Some(only);
     }
     let pick = |eligible: &dyn Fn(&T) -> bool| {
-        let total: u64 = items.iter().filter(|i| eligible(i)).map(|i| u64::from(weight(i))).sum();
+        let total: u64 = items
+            .iter()
+            .filter(|i| eligible(i))
+            .map(|i| u64::from(weight(i)))
+            .sum();
         let mut left = (total > 0).then(|| fastrand::u64(..total))?;
         items.iter().filter(|item| eligible(item)).find(|item| {
             let own = u64::from(weight(item));
@@ -163,7 +183,10 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn http(&mut self, http: &Http, grpc: bool, rules: &mut Vec<Rc<Rule>>) {
         for rule in http.routes.iter().flat_map(|route| &route.rules) {
-            if rules.iter().any(|known| Arc::ptr_eq(&known.policy, &rule.policy)) {
+            if rules
+                .iter()
+                .any(|known| Arc::ptr_eq(&known.policy, &rule.policy))
+            {
                 continue;
             }
             rules.push(Rc::new(self.rule(&rule.policy, grpc)));
@@ -184,12 +207,17 @@ impl Builder<'_> {
             Distribution::FirstAvailable(backends) => {
                 backends.iter().map(|backend| choice(backend, 1)).collect()
             }
-            Distribution::RandomAvailable(backends) => {
-                backends.iter().map(|(backend, weight)| choice(backend, *weight)).collect()
-            }
+            Distribution::RandomAvailable(backends) => backends
+                .iter()
+                .map(|(backend, weight)| choice(backend, *weight))
+                .collect(),
         };
         let metrics = telemetry.outbound_route(grpc, &parent, &policy.meta, "");
-        Rule { policy: Arc::clone(policy), metrics, choices }
+        Rule {
+            policy: Arc::clone(policy),
+            metrics,
+            choices,
+        }
     }
 
     fn tcp(&mut self, routes: &[crate::policy::outbound::TcpRoute], tcp: &mut Vec<TcpRoute>) {
@@ -203,12 +231,15 @@ impl Builder<'_> {
             };
             let choices = match &route.backends {
                 Distribution::Empty => Vec::new(),
-                Distribution::FirstAvailable(backends) => {
-                    backends.iter().take(1).map(|backend| choice(backend, 1)).collect()
-                }
-                Distribution::RandomAvailable(backends) => {
-                    backends.iter().map(|(backend, weight)| choice(backend, *weight)).collect()
-                }
+                Distribution::FirstAvailable(backends) => backends
+                    .iter()
+                    .take(1)
+                    .map(|backend| choice(backend, 1))
+                    .collect(),
+                Distribution::RandomAvailable(backends) => backends
+                    .iter()
+                    .map(|(backend, weight)| choice(backend, *weight))
+                    .collect(),
             };
             tcp.push(TcpRoute { refuse, choices });
         }
@@ -223,9 +254,13 @@ impl Builder<'_> {
         }
         let backend = match self.old.iter().find(is_same) {
             Some((_, backend)) => Rc::clone(backend),
-            None => {
-                Backend::new(self.outbound, policy, &self.parent, session, self.original_dst)
-            }
+            None => Backend::new(
+                self.outbound,
+                policy,
+                &self.parent,
+                session,
+                self.original_dst,
+            ),
         };
         self.backends.push((session, Rc::clone(&backend)));
         backend

@@ -124,8 +124,10 @@ impl Outbound {
 
     async fn look_up(self: &Rc<Self>, addr: SocketAddr) -> Rc<Target> {
         let name = addr.to_string();
-        let (mut policy, profile) =
-            tokio::join!(self.discovery.outbound_policy(addr), self.discovery.profile(&name));
+        let (mut policy, profile) = tokio::join!(
+            self.discovery.outbound_policy(addr),
+            self.discovery.profile(&name)
+        );
         let first = Arc::clone(&policy.borrow_and_update());
         Rc::new(Target {
             addr,
@@ -146,7 +148,9 @@ impl Outbound {
         task::background(async move {
             loop {
                 tokio::time::sleep(idle).await;
-                let Some(outbound) = outbound.upgrade() else { return };
+                let Some(outbound) = outbound.upgrade() else {
+                    return;
+                };
                 if outbound.sweep(idle) == 0 {
                     outbound.sweeping.set(false);
                     return;
@@ -160,9 +164,7 @@ impl Outbound {
         let now = Instant::now();
         let mut targets = self.targets.borrow_mut();
         targets.retain(|_, slot| match slot.0.get() {
-            Some(target) => {
-                Rc::strong_count(target) > 1 || now - target.last_used.get() < idle
-            }
+            Some(target) => Rc::strong_count(target) > 1 || now - target.last_used.get() < idle,
             None => Rc::strong_count(slot) > 1,
         });
         targets.len()

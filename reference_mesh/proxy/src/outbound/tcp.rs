@@ -13,13 +13,11 @@ use crate::transport::{Io, copy};
 ///
 /// # Errors
 /// When no endpoint is reached or either connection breaks.
-pub(super) async fn forward(
-    outbound: &Rc<Outbound>,
-    io: Io,
-    target: &Target,
-) -> io::Result<()> {
+pub(super) async fn forward(outbound: &Rc<Outbound>, io: Io, target: &Target) -> io::Result<()> {
     let refused = |error: &str, text: String| {
-        outbound.telemetry.tcp_error(false, Some(target.addr), error);
+        outbound
+            .telemetry
+            .tcp_error(false, Some(target.addr), error);
         Err(io::Error::other(text))
     };
     let backend = match target.routes(outbound).tcp() {
@@ -27,7 +25,9 @@ pub(super) async fn forward(
         TcpChoice::Refused(reason) => return refused("forbidden", reason.to_string()),
         TcpChoice::None => return refused("unexpected", "no route for the connection".to_owned()),
     };
-    let acquired = backend.acquire(async |endpoint| endpoint.dial(None).await).await;
+    let acquired = backend
+        .acquire(async |endpoint| endpoint.dial(None).await)
+        .await;
     let (endpoint, upstream) = match acquired {
         Ok(acquired) => acquired,
         Err(error) => return refused(ProxyError::label(&error), error.to_string()),

@@ -42,7 +42,11 @@ impl Dialer {
     /// Dials with these credentials and limits.
     #[must_use]
     pub fn new(credentials: Credentials, timeout: Duration, options: Options) -> Self {
-        Self { credentials, timeout, options }
+        Self {
+            credentials,
+            timeout,
+            options,
+        }
     }
 
     /// The certificate generation that a connection made now would show.
@@ -77,19 +81,24 @@ impl Dialer {
         kind: Option<Kind>,
     ) -> Result<Io, ConnectError> {
         let meta = &endpoint.meta;
-        let tls = meta.tls.as_ref().filter(|_| !mutants::active(Mutant::PlaintextBetweenProxies));
+        let tls = meta
+            .tls
+            .as_ref()
+            .filter(|_| !mutants::active(Mutant::PlaintextBetweenProxies));
         let Some(tls) = tls else {
             return Ok(Io::plain(self.tcp(endpoint.addr).await?));
         };
         let authority = meta.authority_override.as_deref();
         let (addr, alpn) = match meta.opaque_transport_port {
-            Some(port) => {
-                (SocketAddr::new(endpoint.addr.ip(), port), ClientAlpn::TransportHeader)
-            }
+            Some(port) => (
+                SocketAddr::new(endpoint.addr.ip(), port),
+                ClientAlpn::TransportHeader,
+            ),
             None if authority.is_some() => (endpoint.addr, ClientAlpn::TransportHeader),
             None => (endpoint.addr, ClientAlpn::None),
         };
-        let header = Header::new(endpoint.addr.port(), kind, authority);
+        let wrong = u16::from(mutants::active(Mutant::RouteByWrongPort));
+        let header = Header::new(endpoint.addr.port().wrapping_add(wrong), kind, authority);
         match self.tls(addr, tls, alpn, &header).await {
             Err(_) if mutants::active(Mutant::PlaintextFallback) => {
                 Ok(Io::plain(self.tcp(endpoint.addr).await?))

@@ -51,8 +51,7 @@ where
     poll_fn(|cx| {
         let forth_done = forth.poll(cx, &mut a, &mut b)?.is_ready();
         let back_done = back.poll(cx, &mut b, &mut a)?.is_ready();
-        let half_close_lost =
-            mutants::active(Mutant::HalfCloseLost) && (forth_done || back_done);
+        let half_close_lost = mutants::active(Mutant::HalfCloseLost) && (forth_done || back_done);
         if (forth_done && back_done) || half_close_lost {
             Poll::Ready(Ok(()))
         } else {

@@ -130,7 +130,10 @@ mod tests {
 
     #[tokio::test]
     async fn other_bytes_are_no_header() {
-        for wire in [&b"GET / HTTP/1.1\r\n"[..], b"transport.l5d.io/v1\r\n\r\n\xff\xff\xff\xff"] {
+        for wire in [
+            &b"GET / HTTP/1.1\r\n"[..],
+            b"transport.l5d.io/v1\r\n\r\n\xff\xff\xff\xff",
+        ] {
             assert!(Header::read(&mut &wire[..]).await.is_err());
         }
     }

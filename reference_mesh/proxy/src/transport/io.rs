@@ -120,7 +120,11 @@ impl Io {
     }
 
     fn over(stream: Stream) -> Self {
-        Self { stream, prefix: Bytes::new(), open: None }
+        Self {
+            stream,
+            prefix: Bytes::new(),
+            open: None,
+        }
     }
 
     /// Puts bytes back, in front of what is still to be read.

@@ -65,7 +65,11 @@ pub async fn accept(listener: &TcpListener, options: Options) -> Accepted {
 fn prepare(tcp: TcpStream, client: SocketAddr, options: Options) -> io::Result<Accepted> {
     configure(&tcp, options)?;
     let original_dst = original_dst(&tcp)?;
-    Ok(Accepted { client: canonical(client), original_dst, tcp })
+    Ok(Accepted {
+        client: canonical(client),
+        original_dst,
+        tcp,
+    })
 }
 
 /// Sets what every connection of the proxy has.
@@ -93,7 +97,10 @@ fn original_dst(tcp: &TcpStream) -> io::Result<SocketAddr> {
     } else {
         socket.original_dst_v6()
     };
-    Ok(looked_up.ok().and_then(|addr| addr.as_socket()).map_or(local, canonical))
+    Ok(looked_up
+        .ok()
+        .and_then(|addr| addr.as_socket())
+        .map_or(local, canonical))
 }
 
 /// An IPv4 address in IPv6 clothes, without them.

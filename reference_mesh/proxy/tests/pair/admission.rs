@@ -15,7 +15,9 @@ async fn requests_are_judged_by_the_policy_in_force() {
     let answer = exchange(mesh.dial(), REQUEST).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 
-    mesh.control.state.send_modify(|state| state.server = server(Some("nobody"), false));
+    mesh.control
+        .state
+        .send_modify(|state| state.server = server(Some("nobody"), false));
     let answer = loop {
         let answer = exchange(mesh.dial(), REQUEST).await;
         if !answer.starts_with("HTTP/1.1 200 ") {
@@ -24,7 +26,12 @@ async fn requests_are_judged_by_the_policy_in_force() {
     };
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     assert!(answer.contains("l5d-proxy-error: "), "{answer}");
-    assert!(mesh.server.metric(&["inbound_http_authz_deny_total{", CLIENT]).await >= Some(1.0));
+    assert!(
+        mesh.server
+            .metric(&["inbound_http_authz_deny_total{", CLIENT])
+            .await
+            >= Some(1.0)
+    );
     served.abort();
 }
 
@@ -35,7 +42,9 @@ async fn a_client_outside_the_mesh_is_refused_with_403() {
     let mesh = Mesh::start(state).await;
     // The proxy's user is spared by the redirection, so this goes to the server directly.
     let endpoints = crate::control::endpoints(&[crate::app()], None);
-    mesh.control.state.send_modify(|state| state.endpoints = endpoints);
+    mesh.control
+        .state
+        .send_modify(|state| state.endpoints = endpoints);
     let answer = exchange(mesh.dial(), REQUEST).await;
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     assert!(!answer.contains("l5d-proxy-error"), "{answer}");

@@ -18,13 +18,13 @@ use linkerd2_proxy_api::inbound::inbound_server_policies_server::{
 use linkerd2_proxy_api::inbound::{self, PortSpec, Server};
 use linkerd2_proxy_api::meta::{Metadata, metadata};
 use linkerd2_proxy_api::net::{IpNetwork, TcpAddress};
+use linkerd2_proxy_api::outbound::backend::{BalanceP2c, balance_p2c};
 use linkerd2_proxy_api::outbound::outbound_policies_server::{
     OutboundPolicies, OutboundPoliciesServer,
 };
-use linkerd2_proxy_api::outbound::backend::{BalanceP2c, balance_p2c};
 use linkerd2_proxy_api::outbound::{
-    self, Backend, HttpRoute, OpaqueRoute, OutboundPolicy, Queue, TrafficSpec, backend,
-    http_route, opaque_route, proxy_protocol,
+    self, Backend, HttpRoute, OpaqueRoute, OutboundPolicy, Queue, TrafficSpec, backend, http_route,
+    opaque_route, proxy_protocol,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair,
@@ -61,7 +61,11 @@ impl Control {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let anchors = params.self_signed(&key).expect("root").pem();
         let issuer = Arc::new(Issuer::new(params, key));
-        Self { state: watch::Sender::new(state), issuer, anchors }
+        Self {
+            state: watch::Sender::new(state),
+            issuer,
+            anchors,
+        }
     }
 
     pub(crate) async fn serve(self, listener: tokio::net::TcpListener) {
@@ -97,7 +101,8 @@ impl Identity for Control {
         &self,
         request: Request<CertifyRequest>,
     ) -> Result<Response<CertifyResponse>, Status> {
-        let csr = CertificateSigningRequestDer::from(request.into_inner().certificate_signing_request);
+        let csr =
+            CertificateSigningRequestDer::from(request.into_inner().certificate_signing_request);
         let mut csr = CertificateSigningRequestParams::from_der(&csr).expect("CSR");
         let until = SystemTime::now() + self.state.borrow().certificate_life;
         csr.params.not_after = until.into();
@@ -123,7 +128,9 @@ impl Destination for Control {
         &self,
         _: Request<GetDestination>,
     ) -> Result<Response<Self::GetProfileStream>, Status> {
-        Ok(Response::new(self.answers(|_| DestinationProfile::default())))
+        Ok(Response::new(
+            self.answers(|_| DestinationProfile::default()),
+        ))
     }
 }
 
@@ -151,10 +158,7 @@ impl OutboundPolicies for Control {
         Ok(Response::new(self.state.borrow().outbound.clone()))
     }
 
-    async fn watch(
-        &self,
-        _: Request<TrafficSpec>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, _: Request<TrafficSpec>) -> Result<Response<Self::WatchStream>, Status> {
         Ok(Response::new(self.answers(|state| state.outbound.clone())))
     }
 }
@@ -164,19 +168,29 @@ fn duration(seconds: i64) -> Option<prost_types::Duration> {
 }
 
 fn meta(name: &str) -> Option<Metadata> {
-    Some(Metadata { kind: Some(metadata::Kind::Default(name.to_owned())) })
+    Some(Metadata {
+        kind: Some(metadata::Kind::Default(name.to_owned())),
+    })
 }
 
 fn balancer() -> Option<Backend> {
-    let dst = outbound::backend::endpoint_discovery::DestinationGet { path: "web:80".to_owned() };
+    let dst = outbound::backend::endpoint_discovery::DestinationGet {
+        path: "web:80".to_owned(),
+    };
     let kind = outbound::backend::endpoint_discovery::Kind::Dst(dst);
     let load = balance_p2c::PeakEwma {
-        default_rtt: Some(prost_types::Duration { seconds: 0, nanos: 30_000_000 }),
+        default_rtt: Some(prost_types::Duration {
+            seconds: 0,
+            nanos: 30_000_000,
+        }),
         decay: duration(10),
     };
     Some(Backend {
         metadata: meta("web"),
-        queue: Some(Queue { capacity: 100, failfast_timeout: duration(1) }),
+        queue: Some(Queue {
+            capacity: 100,
+            failfast_timeout: duration(1),
+        }),
         kind: Some(backend::Kind::Balancer(BalanceP2c {
             discovery: Some(backend::EndpointDiscovery { kind: Some(kind) }),
             load: Some(balance_p2c::Load::PeakEwma(load)),
@@ -187,7 +201,10 @@ fn balancer() -> Option<Backend> {
 /// Detection, then one balancer for everything; `opaque` skips the detection.
 pub(crate) fn to_balancer(opaque: bool) -> OutboundPolicy {
     let backends = http_route::distribution::FirstAvailable {
-        backends: vec![http_route::RouteBackend { backend: balancer(), ..Default::default() }],
+        backends: vec![http_route::RouteBackend {
+            backend: balancer(),
+            ..Default::default()
+        }],
     };
     let kind = http_route::distribution::Kind::FirstAvailable(backends);
     let route = HttpRoute {
@@ -199,7 +216,10 @@ pub(crate) fn to_balancer(opaque: bool) -> OutboundPolicy {
         }],
     };
     let backends = opaque_route::distribution::FirstAvailable {
-        backends: vec![opaque_route::RouteBackend { backend: balancer(), filters: Vec::new() }],
+        backends: vec![opaque_route::RouteBackend {
+            backend: balancer(),
+            filters: Vec::new(),
+        }],
     };
     let kind = opaque_route::distribution::Kind::FirstAvailable(backends);
     let opaque_routes = proxy_protocol::Opaque {
@@ -218,8 +238,14 @@ pub(crate) fn to_balancer(opaque: bool) -> OutboundPolicy {
         proxy_protocol::Kind::Detect(proxy_protocol::Detect {
             timeout: duration(10),
             opaque: Some(opaque_routes),
-            http1: Some(proxy_protocol::Http1 { routes: routes.clone(), failure_accrual: None }),
-            http2: Some(proxy_protocol::Http2 { routes, failure_accrual: None }),
+            http1: Some(proxy_protocol::Http1 {
+                routes: routes.clone(),
+                failure_accrual: None,
+            }),
+            http2: Some(proxy_protocol::Http2 {
+                routes,
+                failure_accrual: None,
+            }),
         })
     };
     OutboundPolicy {
@@ -236,7 +262,9 @@ pub(crate) fn endpoints(addrs: &[std::net::SocketAddr], identity: Option<&str>) 
         tls_identity: identity.map(|name| TlsIdentity {
             server_name: None,
             strategy: Some(tls_identity::Strategy::DnsLikeIdentity(
-                tls_identity::DnsLikeIdentity { name: name.to_owned() },
+                tls_identity::DnsLikeIdentity {
+                    name: name.to_owned(),
+                },
             )),
         }),
         protocol_hint: identity.map(|_| ProtocolHint {
@@ -245,14 +273,21 @@ pub(crate) fn endpoints(addrs: &[std::net::SocketAddr], identity: Option<&str>) 
         }),
         ..Default::default()
     });
-    let add = WeightedAddrSet { addrs: addrs.collect(), metric_labels: HashMap::new() };
-    Update { update: Some(update::Update::Add(add)) }
+    let add = WeightedAddrSet {
+        addrs: addrs.collect(),
+        metric_labels: HashMap::new(),
+    };
+    Update {
+        update: Some(update::Update::Add(add)),
+    }
 }
 
 /// Takes these endpoints away.
 pub(crate) fn removed(addrs: &[std::net::SocketAddr]) -> Update {
     let addrs = addrs.iter().map(|addr| TcpAddress::from(*addr)).collect();
-    Update { update: Some(update::Update::Remove(AddrSet { addrs })) }
+    Update {
+        update: Some(update::Update::Remove(AddrSet { addrs })),
+    }
 }
 
 /// A port that lets clients of any network in; with `identity` only those with that one.
@@ -263,7 +298,9 @@ pub(crate) fn server(identity: Option<&str>, opaque: bool) -> Server {
         Some(name) => Permit::MeshTls(PermitMeshTls {
             clients: Some(permit_mesh_tls::Clients::Identities(
                 permit_mesh_tls::PermitClientIdentities {
-                    identities: vec![inbound::Identity { name: name.to_owned() }],
+                    identities: vec![inbound::Identity {
+                        name: name.to_owned(),
+                    }],
                     suffixes: Vec::new(),
                 },
             )),
@@ -275,7 +312,9 @@ pub(crate) fn server(identity: Option<&str>, opaque: bool) -> Server {
             net: Some(IpNetwork::from(any)),
             except: Vec::new(),
         }],
-        authentication: Some(inbound::Authn { permit: Some(permit) }),
+        authentication: Some(inbound::Authn {
+            permit: Some(permit),
+        }),
         metadata: meta("authz"),
         ..Default::default()
     };

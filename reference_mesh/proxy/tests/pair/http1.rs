@@ -21,28 +21,49 @@ async fn http_1_reaches_the_application_over_mutual_tls() {
     let answer = exchange(mesh.dial(), request).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.ends_with("\r\n\r\nhi"), "{answer}");
-    assert!(!answer.contains("x-own") && !answer.contains("l5d-"), "{answer}");
+    assert!(
+        !answer.contains("x-own") && !answer.contains("l5d-"),
+        "{answer}"
+    );
 
     let head = served.await.expect("served");
     assert!(head.starts_with("GET /a?b HTTP/1.1\r\n"), "{head}");
     assert!(head.contains("host: web\r\n"), "{head}");
-    assert!(head.contains(&format!("l5d-client-id: {CLIENT}\r\n")), "{head}");
-    assert!(!head.contains("forged") && !head.contains("x-hop"), "{head}");
-    let labels = ["response_total{", "inbound", "tls=\"true\"", CLIENT, "status_code=\"200\""];
+    assert!(
+        head.contains(&format!("l5d-client-id: {CLIENT}\r\n")),
+        "{head}"
+    );
+    assert!(
+        !head.contains("forged") && !head.contains("x-hop"),
+        "{head}"
+    );
+    let labels = [
+        "response_total{",
+        "inbound",
+        "tls=\"true\"",
+        CLIENT,
+        "status_code=\"200\"",
+    ];
     assert_eq!(mesh.server.metric(&labels).await, Some(1.0));
 }
 
 #[tokio::test]
 async fn an_endpoint_without_identity_gets_plain_text() {
     let mesh = Mesh::start(plain_state()).await;
-    mesh.control.state.send_modify(|state| state.endpoints = endpoints(&[app()], None));
+    mesh.control
+        .state
+        .send_modify(|state| state.endpoints = endpoints(&[app()], None));
     let served = serve_once(mesh.listen(), EMPTY);
     let request = "GET / HTTP/1.1\r\nHost: web\r\nl5d-client-id: x\r\nconnection: close\r\n\r\n";
     let answer = exchange(mesh.dial(), request).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let head = served.await.expect("served");
     assert!(!head.contains("l5d-"), "{head}");
-    let labels = ["request_total{", "inbound", "no_tls_reason=\"no_tls_from_remote\""];
+    let labels = [
+        "request_total{",
+        "inbound",
+        "no_tls_reason=\"no_tls_from_remote\"",
+    ];
     assert_eq!(mesh.server.metric(&labels).await, Some(1.0));
 }
 
@@ -65,7 +86,10 @@ async fn connections_to_the_application_are_used_again() {
     });
     let mut stream = mesh.dial();
     for _ in 0..50 {
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n").await.expect("write");
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+            .await
+            .expect("write");
         let head = read_head(&mut stream).await.expect("response");
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     }
@@ -81,8 +105,14 @@ async fn old_forms_of_requests_arrive_as_they_were() {
             "GET http://web/abs HTTP/1.1\r\nHost: web\r\nconnection: close\r\n\r\n",
             "GET http://web/abs HTTP/1.1\r\n",
         ),
-        ("GET /nohost HTTP/1.1\r\nconnection: close\r\n\r\n", "GET /nohost HTTP/1.1\r\n"),
-        ("OPTIONS * HTTP/1.1\r\nHost: web\r\nconnection: close\r\n\r\n", "OPTIONS * HTTP/1.1"),
+        (
+            "GET /nohost HTTP/1.1\r\nconnection: close\r\n\r\n",
+            "GET /nohost HTTP/1.1\r\n",
+        ),
+        (
+            "OPTIONS * HTTP/1.1\r\nHost: web\r\nconnection: close\r\n\r\n",
+            "OPTIONS * HTTP/1.1",
+        ),
     ] {
         let listener = mesh.listen();
         let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n\
@@ -112,7 +142,10 @@ async fn requests_that_could_be_read_in_two_ways_reach_nobody() {
         let answer = exchange(mesh.dial(), request).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{request:?}: {answer}");
     }
-    let request = format!("GET / HTTP/1.1\r\nHost: web\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: web\r\nX: {}\r\n\r\n",
+        "x".repeat(100_000)
+    );
     let answer = exchange(mesh.dial(), request).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
 }
@@ -129,9 +162,15 @@ async fn bodies_and_trailers_pass_in_both_directions() {
         stream.read_exact(&mut body).await.expect("body");
         let head_out = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
         stream.write_all(head_out.as_bytes()).await.expect("write");
-        stream.write_all(format!("{size:x}\r\n").as_bytes()).await.expect("write");
+        stream
+            .write_all(format!("{size:x}\r\n").as_bytes())
+            .await
+            .expect("write");
         stream.write_all(&body).await.expect("write");
-        stream.write_all(b"\r\n0\r\nx-sum: 7\r\n\r\n").await.expect("write");
+        stream
+            .write_all(b"\r\n0\r\nx-sum: 7\r\n\r\n")
+            .await
+            .expect("write");
         head
     });
     let stream = mesh.dial();
@@ -139,8 +178,9 @@ async fn bodies_and_trailers_pass_in_both_directions() {
     let body: Vec<u8> = (0..size).map(|i| b'a' + (i % 26) as u8).collect();
     let sent = body.clone();
     let upload = tokio::spawn(async move {
-        let head =
-            format!("POST / HTTP/1.1\r\nHost: web\r\nconnection: close\r\ncontent-length: {size}\r\n\r\n");
+        let head = format!(
+            "POST / HTTP/1.1\r\nHost: web\r\nconnection: close\r\ncontent-length: {size}\r\n\r\n"
+        );
         writer.write_all(head.as_bytes()).await.expect("write");
         writer.write_all(&sent).await.expect("write");
         writer
@@ -149,9 +189,17 @@ async fn bodies_and_trailers_pass_in_both_directions() {
     reader.read_to_end(&mut answer).await.expect("read");
     upload.await.expect("upload");
     assert!(answer.ends_with(b"0\r\nx-sum: 7\r\n\r\n"));
-    let letters = answer.iter().filter(|byte| byte.is_ascii_lowercase()).count();
+    let letters = answer
+        .iter()
+        .filter(|byte| byte.is_ascii_lowercase())
+        .count();
     assert!(letters >= size, "{letters}");
-    assert!(served.await.expect("served").contains(&format!("content-length: {size}\r\n")));
+    assert!(
+        served
+            .await
+            .expect("served")
+            .contains(&format!("content-length: {size}\r\n"))
+    );
 }
 
 #[tokio::test]
@@ -161,15 +209,24 @@ async fn head_and_interim_responses_have_no_body() {
     let served = serve_once(listener, "HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n");
     let request = "HEAD / HTTP/1.1\r\nHost: web\r\nconnection: close\r\n\r\n";
     let answer = exchange(mesh.dial(), request).await;
-    assert!(answer.contains("content-length: 99\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+    assert!(
+        answer.contains("content-length: 99\r\n") && answer.ends_with("\r\n\r\n"),
+        "{answer}"
+    );
     served.await.expect("served");
 
     let hints = "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n";
     let served = serve_once(mesh.listen(), hints);
     let request = "GET / HTTP/1.1\r\nHost: web\r\nconnection: close\r\n\r\n";
     let answer = exchange(mesh.dial(), request).await;
-    assert!(answer.starts_with("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 204"), "{answer}");
-    assert!(!answer.contains("content-length") && !answer.contains("chunked"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 204"),
+        "{answer}"
+    );
+    assert!(
+        !answer.contains("content-length") && !answer.contains("chunked"),
+        "{answer}"
+    );
     served.await.expect("served");
 }
 
@@ -180,7 +237,10 @@ async fn a_client_that_waits_for_100_gets_it() {
     let served = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.expect("accept");
         read_head(&mut stream).await.expect("head");
-        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.expect("write");
+        stream
+            .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+            .await
+            .expect("write");
         let mut body = [0; 4];
         stream.read_exact(&mut body).await.expect("body");
         stream.write_all(EMPTY.as_bytes()).await.expect("write");
@@ -217,14 +277,20 @@ async fn a_websocket_becomes_a_tunnel() {
                    upgrade: websocket\r\n\r\nearly";
     stream.write_all(request.as_bytes()).await.expect("write");
     let head = read_head(&mut stream).await.expect("response");
-    assert!(head.starts_with("HTTP/1.1 101 ") && head.contains("upgrade: websocket"), "{head}");
+    assert!(
+        head.starts_with("HTTP/1.1 101 ") && head.contains("upgrade: websocket"),
+        "{head}"
+    );
     stream.write_all(b" late").await.expect("write");
     stream.shutdown().await.expect("shutdown");
     let mut rest = String::new();
     stream.read_to_string(&mut rest).await.expect("read");
     assert_eq!(rest, "firstlast");
     let (head, frames) = served.await.expect("served");
-    assert!(head.contains("upgrade: websocket\r\n") && head.contains("connection: upgrade"), "{head}");
+    assert!(
+        head.contains("upgrade: websocket\r\n") && head.contains("connection: upgrade"),
+        "{head}"
+    );
     assert_eq!(frames, b"early late");
     let labels = ["request_total{", "inbound", "tls=\"true\""];
     assert_eq!(mesh.server.metric(&labels).await, Some(1.0));

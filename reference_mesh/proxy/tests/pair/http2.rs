@@ -29,7 +29,9 @@ async fn echo(stream: TcpStream) -> Vec<HeaderMap> {
     let mut connection = h2::server::handshake(stream).await.expect("handshake");
     let mut heads = Vec::new();
     while let Some(accepted) = connection.accept().await {
-        let Ok((request, mut respond)) = accepted else { break };
+        let Ok((request, mut respond)) = accepted else {
+            break;
+        };
         heads.push(request.headers().clone());
         tokio::spawn(async move {
             let mut body = request.into_body();
@@ -37,7 +39,9 @@ async fn echo(stream: TcpStream) -> Vec<HeaderMap> {
                 respond.send_reset(Reason::REFUSED_STREAM);
                 return;
             }
-            let mut send = respond.send_response(Response::new(()), false).expect("head");
+            let mut send = respond
+                .send_response(Response::new(()), false)
+                .expect("head");
             while let Some(data) = body.data().await {
                 let Ok(data) = data else { return };
                 let _ = body.flow_control().release_capacity(data.len());
@@ -55,7 +59,8 @@ async fn echo(stream: TcpStream) -> Vec<HeaderMap> {
 async fn grpc_streams_both_ways_and_ends_with_trailers() {
     let mesh = Mesh::start(plain_state()).await;
     let listener = mesh.listen();
-    let served = tokio::spawn(async move { echo(listener.accept().await.expect("accept").0).await });
+    let served =
+        tokio::spawn(async move { echo(listener.accept().await.expect("accept").0).await });
     let mut send = connect(&mesh).await;
     let (response, mut body) = send.send_request(grpc(), false).expect("send");
     body.send_data("one".into(), false).expect("data");
@@ -67,7 +72,12 @@ async fn grpc_streams_both_ways_and_ends_with_trailers() {
     let trailers = answer.trailers().await.expect("trailers").expect("some");
     assert_eq!(trailers["grpc-status"], "0");
 
-    let labels = ["response_total{", "outbound", "grpc_status=\"0\"", "classification=\"success\""];
+    let labels = [
+        "response_total{",
+        "outbound",
+        "grpc_status=\"0\"",
+        "classification=\"success\"",
+    ];
     assert_eq!(mesh.client.metric(&labels).await, Some(1.0));
     drop((send, body, answer, mesh));
     let heads = served.await.expect("served");
@@ -94,5 +104,11 @@ async fn grpc_clients_are_told_of_denial_in_their_way() {
     let mut send = connect(&mesh).await;
     let (response, _) = send.send_request(grpc(), true).expect("send");
     let response = response.await.expect("response");
-    assert_eq!((response.status().as_u16(), &response.headers()["grpc-status"]), (200, &7.into()));
+    assert_eq!(
+        (
+            response.status().as_u16(),
+            &response.headers()["grpc-status"]
+        ),
+        (200, &7.into())
+    );
 }

@@ -23,22 +23,36 @@ async fn without_a_reachable_endpoint_requests_fail_fast_until_there_is_one() {
     let answer = exchange(mesh.dial(), REQUEST).await;
     assert!(answer.starts_with("HTTP/1.1 50"), "{answer}");
     let _ = started;
-    mesh.control.state.send_modify(|state| state.endpoints = crate::control::removed(&[nowhere]));
+    mesh.control
+        .state
+        .send_modify(|state| state.endpoints = crate::control::removed(&[nowhere]));
     let answer = loop {
         let answer = exchange(mesh.dial(), REQUEST).await;
         if answer.starts_with("HTTP/1.1 504 ") {
             break answer;
         }
     };
-    assert!(answer.contains("l5d-proxy-error: service in fail-fast"), "{answer}");
+    assert!(
+        answer.contains("l5d-proxy-error: service in fail-fast"),
+        "{answer}"
+    );
     let started = Instant::now();
     let answer = exchange(mesh.dial(), REQUEST).await;
     assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
-    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        started.elapsed()
+    );
 
     let served = serve(mesh.listen(), EMPTY);
-    mesh.control.state.send_modify(|state| state.endpoints = endpoints(&[app()], Some(SERVER)));
-    while !exchange(mesh.dial(), REQUEST).await.starts_with("HTTP/1.1 200 ") {}
+    mesh.control
+        .state
+        .send_modify(|state| state.endpoints = endpoints(&[app()], Some(SERVER)));
+    while !exchange(mesh.dial(), REQUEST)
+        .await
+        .starts_with("HTTP/1.1 200 ")
+    {}
     served.abort();
 }
 
@@ -52,14 +66,22 @@ async fn certificates_are_renewed_without_a_lost_request() {
     let started = Instant::now();
     let mut sent = 0;
     while started.elapsed() < Duration::from_secs(4) {
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n").await.expect("write");
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+            .await
+            .expect("write");
         let head = read_head(&mut stream).await.expect("response");
         assert!(head.starts_with("HTTP/1.1 200 "), "after {sent}: {head}");
         sent += 1;
     }
     let name = "control_identity_cert_refreshes_total";
     assert!(mesh.client.metric(&[name]).await >= Some(2.0));
-    assert!(mesh.client.metric(&["tcp_open_total{", "outbound", "peer=\"dst\""]).await >= Some(2.0));
+    assert!(
+        mesh.client
+            .metric(&["tcp_open_total{", "outbound", "peer=\"dst\""])
+            .await
+            >= Some(2.0)
+    );
     served.abort();
 }
 
@@ -68,19 +90,31 @@ async fn a_drain_lets_requests_finish_and_takes_no_more() {
     let mut mesh = Mesh::start(plain_state()).await;
     let listener = mesh.listen();
     let mut stream = mesh.dial();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n").await.expect("write");
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+        .await
+        .expect("write");
     let (mut served, _) = listener.accept().await.expect("accept");
     read_head(&mut served).await.expect("request");
     for pod in [&mesh.client, &mesh.server] {
         let pid = pod.proxy.id().to_string();
-        assert!(Command::new("kill").arg(pid).status().expect("kill").success());
+        assert!(
+            Command::new("kill")
+                .arg(pid)
+                .status()
+                .expect("kill")
+                .success()
+        );
     }
     while mesh.client.netns.connect(crate::service()).is_ok() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     served.write_all(EMPTY.as_bytes()).await.expect("write");
     let head = read_head(&mut stream).await.expect("response");
-    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("connection: close"), "{head}");
+    assert!(
+        head.starts_with("HTTP/1.1 200 ") && head.contains("connection: close"),
+        "{head}"
+    );
     drop((stream, served));
     for pod in [&mut mesh.client, &mut mesh.server] {
         let status = tokio::task::block_in_place(|| pod.proxy.wait()).expect("wait");

@@ -60,7 +60,11 @@ impl Mesh {
             Pod::start(client, CLIENT, &control, env),
             Pod::start(server, SERVER, &control, env)
         );
-        Self { client, server, control }
+        Self {
+            client,
+            server,
+            control,
+        }
     }
 
     fn dial(&self) -> TcpStream {

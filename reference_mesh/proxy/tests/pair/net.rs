@@ -53,7 +53,9 @@ impl Netns {
     }
 
     fn ip(&self, args: &str) {
-        run(Command::new("ip").args(["-n", &self.name]).args(args.split(' ')));
+        run(Command::new("ip")
+            .args(["-n", &self.name])
+            .args(args.split(' ')));
     }
 
     /// What the init container does: all goes through the proxy, except what it sends itself.
@@ -74,26 +76,37 @@ impl Netns {
             }}"
         );
         let mut nft = Command::new("ip");
-        nft.args(["netns", "exec", &self.name, "nft", "-f", "-"]).stdin(Stdio::piped());
+        nft.args(["netns", "exec", &self.name, "nft", "-f", "-"])
+            .stdin(Stdio::piped());
         let mut nft = nft.spawn().expect("nft");
-        nft.stdin.take().expect("piped").write_all(rules.as_bytes()).expect("nft");
+        nft.stdin
+            .take()
+            .expect("piped")
+            .write_all(rules.as_bytes())
+            .expect("nft");
         assert!(nft.wait().expect("nft").success(), "nft refused the rules");
     }
 }
 
 impl Drop for Netns {
     fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+        let _ = Command::new("ip")
+            .args(["netns", "del", &self.name])
+            .status();
     }
 }
 
 /// A client's and a server's namespace: 10.77.0.1 and 10.77.0.2, with default routes to each other.
 pub(crate) fn pair() -> (Netns, Netns) {
     let (client, server) = (Netns::new("client"), Netns::new("server"));
-    client.ip(&format!("link add eth0 type veth peer name eth0 netns {}", server.name));
-    for (netns, own, other) in
-        [(&client, "10.77.0.1", "10.77.0.2"), (&server, "10.77.0.2", "10.77.0.1")]
-    {
+    client.ip(&format!(
+        "link add eth0 type veth peer name eth0 netns {}",
+        server.name
+    ));
+    for (netns, own, other) in [
+        (&client, "10.77.0.1", "10.77.0.2"),
+        (&server, "10.77.0.2", "10.77.0.1"),
+    ] {
         netns.ip(&format!("addr add {own}/24 dev eth0"));
         netns.ip("link set eth0 up");
         netns.ip(&format!("route add default via {other}"));
@@ -103,5 +116,8 @@ pub(crate) fn pair() -> (Netns, Netns) {
 
 fn run(command: &mut Command) {
     let status = command.status().expect("ip");
-    assert!(status.success(), "{command:?}: {status}; these tests are to be run as root");
+    assert!(
+        status.success(),
+        "{command:?}: {status}; these tests are to be run as root"
+    );
 }

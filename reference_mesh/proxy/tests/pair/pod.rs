@@ -43,7 +43,10 @@ impl Pod {
         command.env_clear().uid(PROXY_UID).gid(PROXY_UID);
         for (key, value) in [
             ("IDENTITY_DIR", dir.path().to_str().expect("UTF-8")),
-            ("IDENTITY_TOKEN_FILE", dir.path().join("token").to_str().expect("UTF-8")),
+            (
+                "IDENTITY_TOKEN_FILE",
+                dir.path().join("token").to_str().expect("UTF-8"),
+            ),
             ("IDENTITY_TRUST_ANCHORS", control.anchors.as_str()),
             ("IDENTITY_LOCAL_NAME", name),
             ("IDENTITY_SVC_ADDR", "127.0.0.1:8090"),
@@ -53,7 +56,10 @@ impl Pod {
             ("POLICY_WORKLOAD", "test"),
             ("INBOUND_PORTS", "8080"),
             ("ADMIN_LISTEN_ADDR", "0.0.0.0:4191"),
-            ("LOG", &std::env::var("PROXY_LOG").unwrap_or_else(|_| "warn,linkerd=info".into())),
+            (
+                "LOG",
+                &std::env::var("PROXY_LOG").unwrap_or_else(|_| "warn,linkerd=info".into()),
+            ),
         ]
         .iter()
         .copied()
@@ -65,8 +71,17 @@ impl Pod {
             command.env("MESHMARK_MUTANT", mutant);
         }
         let proxy = netns.enter(|| command.spawn()).expect("proxy");
-        let pod = Self { netns, proxy, control: serving, _dir: dir };
-        while !pod.admin("/ready").await.is_some_and(|answer| answer.contains("200 OK")) {
+        let pod = Self {
+            netns,
+            proxy,
+            control: serving,
+            _dir: dir,
+        };
+        while !pod
+            .admin("/ready")
+            .await
+            .is_some_and(|answer| answer.contains("200 OK"))
+        {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         pod

@@ -83,6 +83,8 @@ async fn a_change_of_policy_ends_an_opaque_connection() {
     let (mut served, _) = listener.accept().await.expect("accept");
     served.write_all(b"x").await.expect("write");
     assert_eq!(stream.read_u8().await.expect("read"), b'x');
-    mesh.control.state.send_modify(|state| state.server = server(Some("nobody"), true));
+    mesh.control
+        .state
+        .send_modify(|state| state.server = server(Some("nobody"), true));
     assert!(matches!(stream.read(&mut [0; 16]).await, Ok(0) | Err(_)));
 }

@@ -108,7 +108,11 @@ impl Client {
                 interim.send(head.response);
             }
         };
-        let ResponseHead { mut response, framing, keep_alive } = head;
+        let ResponseHead {
+            mut response,
+            framing,
+            keep_alive,
+        } = head;
         if is_tunnel(&method, response.status()) {
             *response.version_mut() = version;
             drop(upload);
@@ -116,7 +120,11 @@ impl Client {
             let tunnel = Tunnel { io, guard: None };
             return Ok((response.map(|()| Body::Empty), Some(tunnel)));
         }
-        let lease = Lease { keep_alive, upload, pool: Rc::downgrade(pool) };
+        let lease = Lease {
+            keep_alive,
+            upload,
+            pool: Rc::downgrade(pool),
+        };
         conn.borrow_mut().decoder = match framing {
             ResponseFraming::Length(0) => {
                 lease.give_back(&conn);
@@ -126,7 +134,10 @@ impl Client {
             ResponseFraming::Chunked => Decoder::Chunked(Chunk::Size),
             ResponseFraming::UntilClose => Decoder::UntilClose,
         };
-        Ok((response.map(|()| Body::H1(Incoming::of_response(&conn, lease))), None))
+        Ok((
+            response.map(|()| Body::H1(Incoming::of_response(&conn, lease))),
+            None,
+        ))
     }
 }
 
@@ -159,11 +170,15 @@ async fn start(conn: &Shared, request: Request<Body>) -> (Request<()>, Option<Ow
         encode::request(&request, conn.out.head())
     };
     let (head, body) = request.into_parts();
-    let mut upload = Upload { conn: Rc::clone(conn), body, encoder };
+    let mut upload = Upload {
+        conn: Rc::clone(conn),
+        body,
+        encoder,
+    };
     let started = std::future::poll_fn(|cx| Poll::Ready(upload.poll(cx))).await;
-    let task = started.is_pending().then(|| {
-        Owned::spawn(async move { std::future::poll_fn(|cx| upload.poll(cx)).await })
-    });
+    let task = started
+        .is_pending()
+        .then(|| Owned::spawn(async move { std::future::poll_fn(|cx| upload.poll(cx)).await }));
     (Request::from_parts(head, ()), task)
 }
 
@@ -250,6 +265,5 @@ async fn response_head(conn: &Shared, method: &Method) -> Result<ResponseHead, S
 }
 
 fn is_tunnel(method: &Method, status: StatusCode) -> bool {
-    status == StatusCode::SWITCHING_PROTOCOLS
-        || (*method == Method::CONNECT && status.is_success())
+    status == StatusCode::SWITCHING_PROTOCOLS || (*method == Method::CONNECT && status.is_success())
 }

@@ -182,7 +182,11 @@ impl Out {
     }
 
     fn slices(&self) -> [IoSlice<'_>; 3] {
-        [IoSlice::new(&self.small), IoSlice::new(&self.large), IoSlice::new(self.tail)]
+        [
+            IoSlice::new(&self.small),
+            IoSlice::new(&self.large),
+            IoSlice::new(self.tail),
+        ]
     }
 
     fn advance(&mut self, mut written: usize) {

@@ -109,13 +109,21 @@ impl Decoder {
                         return Ok(Decoded::NeedMore);
                     };
                     let size = parse_chunk_size(&line)?;
-                    *state = if size == 0 { Chunk::Trailers } else { Chunk::Data(size) };
+                    *state = if size == 0 {
+                        Chunk::Trailers
+                    } else {
+                        Chunk::Data(size)
+                    };
                 }
                 Chunk::Data(_) if buf.is_empty() => return Ok(Decoded::NeedMore),
                 Chunk::Data(left) => {
                     let data = take(buf, left);
                     let left = left - data.len() as u64;
-                    *state = if left == 0 { Chunk::End } else { Chunk::Data(left) };
+                    *state = if left == 0 {
+                        Chunk::End
+                    } else {
+                        Chunk::Data(left)
+                    };
                     return Ok(Decoded::Frame(Frame::Data(data)));
                 }
                 Chunk::End => {
@@ -224,7 +232,11 @@ mod tests {
         let input = b"4;ext=1\r\nwiki\r\n5 \r\npedia\r\n0\r\nA: b\r\nC: d\r\n\r\n";
         for step in [1, 2, 3, 7, 100] {
             let (body, trailers, _) = decode(input, step).expect("valid");
-            assert_eq!((body.as_slice(), trailers), (&b"wikipedia"[..], 2), "step {step}");
+            assert_eq!(
+                (body.as_slice(), trailers),
+                (&b"wikipedia"[..], 2),
+                "step {step}"
+            );
         }
         let (_, _, rest) = decode(b"1\r\nx\r\n0\r\n\r\nGET", 100).expect("valid");
         assert_eq!(rest, b"GET");
@@ -243,7 +255,10 @@ mod tests {
             b"0\r\nA b\r\n\r\n",
         ] {
             let error = decode(input, 100).expect_err("malformed");
-            assert!(matches!(error, BodyError::Malformed(_)), "{input:?}: {error}");
+            assert!(
+                matches!(error, BodyError::Malformed(_)),
+                "{input:?}: {error}"
+            );
         }
     }
 }

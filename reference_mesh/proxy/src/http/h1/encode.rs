@@ -95,7 +95,11 @@ pub(super) fn response(
     let closes = !keep_alive || encoder == Encoder::UntilClose;
 
     out.reserve(head_size(headers));
-    out.put_slice(if version == Version::HTTP_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    out.put_slice(if version == Version::HTTP_10 {
+        b"HTTP/1.0 "
+    } else {
+        b"HTTP/1.1 "
+    });
     out.put_slice(status.as_str().as_bytes());
     out.put_u8(b' ');
     out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
@@ -150,7 +154,11 @@ pub(super) fn request(request: &Request<Body>, out: &mut BytesMut) -> Encoder {
     out.put_slice(request.method().as_str().as_bytes());
     out.put_u8(b' ');
     write_target(request, out);
-    out.put_slice(if version == Version::HTTP_10 { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" });
+    out.put_slice(if version == Version::HTTP_10 {
+        b" HTTP/1.0\r\n"
+    } else {
+        b" HTTP/1.1\r\n"
+    });
     write_headers(out, headers);
     if !headers.contains_key(CONTENT_LENGTH) && encoder != Encoder::Length(0) {
         write_framing(&encoder, out);
@@ -162,7 +170,11 @@ pub(super) fn request(request: &Request<Body>, out: &mut BytesMut) -> Encoder {
 fn write_target(request: &Request<Body>, out: &mut BytesMut) {
     let uri = request.uri();
     if request.method() == Method::CONNECT {
-        out.put_slice(uri.authority().map_or("", |authority| authority.as_str()).as_bytes());
+        out.put_slice(
+            uri.authority()
+                .map_or("", |authority| authority.as_str())
+                .as_bytes(),
+        );
     } else if uri.scheme().is_some() {
         let _ = write!(out.writer(), "{uri}");
     } else {
@@ -172,7 +184,10 @@ fn write_target(request: &Request<Body>, out: &mut BytesMut) {
 }
 
 fn announced(headers: &HeaderMap, body: &Body) -> Length {
-    match headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()) {
+    match headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+    {
         Some(len) => Length::Known(len),
         None => body.length(),
     }
@@ -202,5 +217,9 @@ fn write_headers(out: &mut BytesMut, headers: &HeaderMap) {
 
 /// About how much a head needs, so that it is written without growing.
 fn head_size(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>() + 128
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum::<usize>()
+        + 128
 }

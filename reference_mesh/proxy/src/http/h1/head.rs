@@ -1,7 +1,9 @@
 //! Parsing of message heads.
 
 use ::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use ::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+};
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
@@ -50,7 +52,10 @@ pub(super) enum ResponseFraming {
 
 impl Refusal {
     const fn bad(reason: &'static str) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, reason }
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            reason,
+        }
     }
 }
 
@@ -89,7 +94,11 @@ pub(super) fn parse_request(buf: &mut BytesMut) -> Result<Option<RequestHead>, R
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::bad("bad method"))?;
     let target = span(buf, path.as_bytes());
     let spans = header_spans(buf, parsed.headers);
-    let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+    let version = if minor == 0 {
+        Version::HTTP_10
+    } else {
+        Version::HTTP_11
+    };
 
     let head = buf.split_to(len).freeze();
     let mut request = Request::new(());
@@ -110,8 +119,15 @@ fn finish_request(request: Request<()>) -> Result<RequestHead, Refusal> {
     }
     let keep_alive = keeps_alive(headers, version);
     let expects_continue = version == Version::HTTP_11
-        && headers.get(EXPECT).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    Ok(RequestHead { length, keep_alive, expects_continue, request })
+        && headers
+            .get(EXPECT)
+            .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    Ok(RequestHead {
+        length,
+        keep_alive,
+        expects_continue,
+        request,
+    })
 }
 
 fn request_length(headers: &HeaderMap, version: Version) -> Result<Length, Refusal> {
@@ -176,7 +192,11 @@ pub(super) fn parse_response(
     let head = buf.split_to(len).freeze();
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(code).map_err(|_| "status out of range")?;
-    *response.version_mut() = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+    *response.version_mut() = if minor == 0 {
+        Version::HTTP_10
+    } else {
+        Version::HTTP_11
+    };
     *response.headers_mut() = headers(&head, &spans).ok_or("malformed header")?;
 
     let has_both = response.headers().contains_key(CONTENT_LENGTH)
@@ -188,7 +208,11 @@ pub(super) fn parse_response(
     let keep_alive = framing != ResponseFraming::UntilClose
         && !has_both
         && keeps_alive(response.headers(), response.version());
-    Ok(Some(ResponseHead { response, framing, keep_alive }))
+    Ok(Some(ResponseHead {
+        response,
+        framing,
+        keep_alive,
+    }))
 }
 
 fn response_framing(
@@ -274,7 +298,11 @@ fn parse_target(method: &Method, target: Bytes) -> Result<Uri, Refusal> {
     } else {
         starts_well || uri.scheme().is_some() || (uri.path() == "*" && method == Method::OPTIONS)
     };
-    if is_well_formed { Ok(uri) } else { Err(Refusal::bad("bad request target")) }
+    if is_well_formed {
+        Ok(uri)
+    } else {
+        Err(Refusal::bad("bad request target"))
+    }
 }
 
 /// A range of the buffer, by offsets that stay true when it is split off.
@@ -286,7 +314,10 @@ fn span(buf: &[u8], part: &[u8]) -> Span {
 }
 
 fn header_spans(buf: &[u8], lines: &[httparse::Header<'_>]) -> Vec<(Span, Span)> {
-    lines.iter().map(|line| (span(buf, line.name.as_bytes()), span(buf, line.value))).collect()
+    lines
+        .iter()
+        .map(|line| (span(buf, line.name.as_bytes()), span(buf, line.value)))
+        .collect()
 }
 
 /// Builds the map; values share the memory of `head`.
@@ -332,12 +363,15 @@ mod tests {
     use bytes::BytesMut;
 
     fn status_of(head: &str) -> Option<StatusCode> {
-        parse_request(&mut BytesMut::from(head)).err().map(|refusal| refusal.status)
+        parse_request(&mut BytesMut::from(head))
+            .err()
+            .map(|refusal| refusal.status)
     }
 
     #[test]
     fn a_request_is_taken_whole_and_the_rest_left() {
-        let mut buf = BytesMut::from("POST /a?b HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET");
+        let mut buf =
+            BytesMut::from("POST /a?b HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET");
         let head = parse_request(&mut buf).expect("valid").expect("complete");
         assert_eq!(head.request.uri(), "/a?b");
         assert_eq!(head.length, Length::Known(3));
@@ -377,7 +411,10 @@ mod tests {
         let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(70_000));
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(200));
         for head in [long, many] {
-            assert_eq!(status_of(&head), Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+            assert_eq!(
+                status_of(&head),
+                Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+            );
         }
     }
 
@@ -385,17 +422,31 @@ mod tests {
     fn responses_end_as_their_headers_say() {
         let framing = |text: &str, method: Method| {
             let mut buf = BytesMut::from(text);
-            let head = parse_response(&mut buf, &method).expect("valid").expect("complete");
+            let head = parse_response(&mut buf, &method)
+                .expect("valid")
+                .expect("complete");
             (head.framing, head.keep_alive)
         };
         let get = Method::GET;
         let length = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
-        assert_eq!(framing(length, get.clone()), (ResponseFraming::Length(5), true));
-        assert_eq!(framing(length, Method::HEAD), (ResponseFraming::Length(0), true));
+        assert_eq!(
+            framing(length, get.clone()),
+            (ResponseFraming::Length(5), true)
+        );
+        assert_eq!(
+            framing(length, Method::HEAD),
+            (ResponseFraming::Length(0), true)
+        );
         let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n";
-        assert_eq!(framing(chunked, get.clone()), (ResponseFraming::Chunked, false));
+        assert_eq!(
+            framing(chunked, get.clone()),
+            (ResponseFraming::Chunked, false)
+        );
         let until_close = "HTTP/1.0 200 OK\r\n\r\n";
-        assert_eq!(framing(until_close, get.clone()), (ResponseFraming::UntilClose, false));
+        assert_eq!(
+            framing(until_close, get.clone()),
+            (ResponseFraming::UntilClose, false)
+        );
         let empty = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
         assert_eq!(framing(empty, get), (ResponseFraming::Length(0), false));
     }

@@ -19,12 +19,18 @@ pub struct Incoming {
 impl Incoming {
     /// The body of a request.
     pub(super) fn of_request(conn: &Shared) -> Self {
-        Self { conn: Rc::clone(conn), lease: None }
+        Self {
+            conn: Rc::clone(conn),
+            lease: None,
+        }
     }
 
     /// The body of a response.
     pub(super) fn of_response(conn: &Shared, lease: Lease) -> Self {
-        Self { conn: Rc::clone(conn), lease: Some(lease) }
+        Self {
+            conn: Rc::clone(conn),
+            lease: Some(lease),
+        }
     }
 
     pub(in crate::http) fn poll_frame(

@@ -37,6 +37,7 @@ pub enum Closed {
 }
 
 /// What the client sent next.
+#[expect(clippy::large_enum_variant, reason = "the large one is what requests make")]
 enum Next {
     Request(RequestHead),
     Refused(Refusal),
@@ -107,13 +108,23 @@ async fn exchange<S: Service>(
     interim: &Interim,
     drain: &drain::Watch,
 ) -> io::Result<bool> {
-    let RequestHead { request, length, keep_alive, expects_continue } = head;
+    let RequestHead {
+        request,
+        length,
+        keep_alive,
+        expects_continue,
+    } = head;
     let (method, version) = (request.method().clone(), request.version());
     let request = begin(conn, request, length, expects_continue);
     let Some(reply) = call(conn, service.call(request, interim), interim, version).await? else {
         return Ok(false);
     };
-    let Reply { response, mut observer, tunnel, close } = reply;
+    let Reply {
+        response,
+        mut observer,
+        tunnel,
+        close,
+    } = reply;
     let keep_alive = keep_alive && !close && !drain.is_draining() && tunnel.is_none();
     let encoder = {
         let mut conn = conn.borrow_mut();
@@ -175,7 +186,11 @@ async fn call<O>(
         {
             return Poll::Ready(Err(error));
         }
-        if is_client_gone(&mut conn, cx) { Poll::Ready(Ok(None)) } else { Poll::Pending }
+        if is_client_gone(&mut conn, cx) {
+            Poll::Ready(Ok(None))
+        } else {
+            Poll::Pending
+        }
     })
     .await
 }

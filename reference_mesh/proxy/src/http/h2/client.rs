@@ -85,7 +85,10 @@ impl Client {
         interim: &Interim,
     ) -> Result<Response<Body>, SendError> {
         let mut send = self.send.clone();
-        if std::future::poll_fn(|cx| send.poll_ready(cx)).await.is_err() {
+        if std::future::poll_fn(|cx| send.poll_ready(cx))
+            .await
+            .is_err()
+        {
             self.closed.set(true);
             return Err(SendError::Unsent(Box::new(request)));
         }
@@ -150,7 +153,10 @@ async fn keep_alive(pings: Option<PingPong>) {
     };
     loop {
         tokio::time::sleep(PING_INTERVAL).await;
-        if tokio::time::timeout(PING_TIMEOUT, pings.ping(Ping::opaque())).await.is_err() {
+        if tokio::time::timeout(PING_TIMEOUT, pings.ping(Ping::opaque()))
+            .await
+            .is_err()
+        {
             return;
         }
     }

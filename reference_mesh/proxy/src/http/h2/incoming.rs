@@ -19,7 +19,11 @@ pub struct Incoming {
 
 impl Incoming {
     pub(super) fn new(recv: RecvStream, upload: Option<Owned>) -> Self {
-        Self { recv, data_ended: false, upload }
+        Self {
+            recv,
+            data_ended: false,
+            upload,
+        }
     }
 
     pub(in crate::http) fn poll_frame(
@@ -60,6 +64,8 @@ impl Incoming {
 
 impl fmt::Debug for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming").field("uploading", &self.upload.is_some()).finish()
+        f.debug_struct("Incoming")
+            .field("uploading", &self.upload.is_some())
+            .finish()
     }
 }

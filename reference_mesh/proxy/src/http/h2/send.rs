@@ -19,7 +19,11 @@ pub(super) struct Sending {
 
 impl Sending {
     pub(super) fn new(body: Body, stream: SendStream<Bytes>) -> Self {
-        Self { body, stream, sent: 0 }
+        Self {
+            body,
+            stream,
+            sent: 0,
+        }
     }
 
     /// Writes the body to its end; the stream is reset when the body breaks off.

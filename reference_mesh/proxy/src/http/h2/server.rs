@@ -65,13 +65,21 @@ async fn stream<S: Service>(
     service: &S,
 ) {
     let request = request.map(|recv| {
-        if recv.is_end_stream() { Body::Empty } else { Body::H2(Incoming::new(recv, None)) }
+        if recv.is_end_stream() {
+            Body::Empty
+        } else {
+            Body::H2(Incoming::new(recv, None))
+        }
     });
     let interim = Interim::default();
     let Some(reply) = call(service.call(request, &interim), &interim, &mut respond).await else {
         return;
     };
-    let Reply { response, mut observer, .. } = reply;
+    let Reply {
+        response,
+        mut observer,
+        ..
+    } = reply;
     let (mut head, body) = response.into_parts();
     head.version = Version::HTTP_2;
     headers::strip_hop_by_hop(&mut head.headers);
@@ -135,7 +143,11 @@ async fn call<O>(
 
 /// The reset that stands in place of a response, if the upstream sent one.
 fn reset_of<O>(reply: &Reply<O>) -> Option<Reason> {
-    reply.response.extensions().get::<UpstreamReset>().map(|reset| reset.0)
+    reply
+        .response
+        .extensions()
+        .get::<UpstreamReset>()
+        .map(|reset| reset.0)
 }
 
 /// Put into a response's extensions: the upstream reset the stream before it answered. A client
