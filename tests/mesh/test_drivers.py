@@ -1,0 +1,72 @@
+"""Drivers answer intents in their mesh's words, or say that they cannot."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness import mesh
+from harness.errors import Unsupported, UsageError
+from harness.mesh.intents import Authorize, Source, Target, TlsMode, TlsPolicy
+from harness.mesh.protocol import Enrolment
+
+TARGET = Target(namespace="shop", labels={"app": "web"}, port=8080)
+POD = {"metadata": {"name": "web"}, "spec": {"containers": [{"name": "app", "image": "web:1"}]}}
+
+
+def test_an_unknown_mesh_is_told_with_its_neighbour() -> None:
+    with pytest.raises(UsageError, match="Did you mean reference"):
+        mesh.driver("referense")
+
+
+@pytest.mark.parametrize("name", mesh.NAMES)
+def test_enrolling_leaves_its_argument_alone(name: str) -> None:
+    before = repr(POD)
+    mesh.driver(name).enroll(POD)
+    assert repr(POD) == before
+
+
+@pytest.mark.parametrize(
+    ("mode", "access"),
+    [(TlsMode.STRICT, "all-authenticated"), (TlsMode.PERMISSIVE, "all-unauthenticated")],
+)
+def test_tls_modes_are_access_policies(mode: TlsMode, access: str) -> None:
+    (server,) = mesh.driver("reference").express(TlsPolicy(name="p", target=TARGET, mode=mode))
+    assert server["spec"]["accessPolicy"] == access
+    assert server["spec"]["podSelector"] == {"matchLabels": {"app": "web"}}
+
+
+def test_nobody_authorized_is_a_server_that_denies() -> None:
+    made = mesh.driver("reference").express(Authorize(name="p", target=TARGET))
+    assert [(each["kind"], each["spec"].get("accessPolicy")) for each in made] == [
+        ("Server", "deny")
+    ]
+
+
+def test_each_source_is_authorized_by_a_policy_of_its_own() -> None:
+    sources = (Source(service_account=("shop", "till")), Source(namespace="ops"))
+    made = mesh.driver("reference").express(Authorize(name="p", target=TARGET, sources=sources))
+    spoken = [each["spec"].get("identityRefs") for each in made if "identityRefs" in each["spec"]]
+    assert spoken == [
+        [{"kind": "ServiceAccount", "name": "till", "namespace": "shop"}],
+        [{"kind": "Namespace", "name": "ops"}],
+    ]
+    policies = [each for each in made if each["kind"] == "AuthorizationPolicy"]
+    assert len(policies) == 2
+
+
+def test_a_source_is_one_thing() -> None:
+    with pytest.raises(ValueError, match="one thing"):
+        Source(namespace="ops", authenticated=True)
+
+
+@pytest.mark.parametrize("name", ["unmeshed", "envoy"])
+def test_what_is_not_claimed_is_unsupported(name: str) -> None:
+    with pytest.raises(Unsupported):
+        mesh.driver(name).express(Authorize(name="p", target=TARGET))
+
+
+def test_the_harness_has_its_own_way_into_a_meshed_pod() -> None:
+    pod = mesh.driver("reference").enroll(POD, Enrolment(opaque_ports=(9000, 9001)))
+    annotations = pod["metadata"]["annotations"]
+    assert annotations["config.linkerd.io/skip-inbound-ports"] == "9900,9901"
+    assert annotations["config.linkerd.io/opaque-ports"] == "9000,9001"
