@@ -9,9 +9,10 @@ other. Where no group can be made, limits are not enforced, and an event says so
 from __future__ import annotations
 
 import contextlib
-import os
-import time
 from pathlib import Path
+
+from harness.errors import NotInTime
+from harness.waiting import until
 
 __all__ = ["Cgroups", "group_name", "remove_groups"]
 
@@ -133,14 +134,20 @@ def _mounts() -> list[tuple[Path, str, str]]:
 
 
 def _remove(group: Path) -> None:
-    deadline_s = time.monotonic() + _GONE_WITHIN_S
-    while time.monotonic() < deadline_s:
-        try:
-            os.rmdir(group)
-        except FileNotFoundError:
-            return
-        except OSError:
-            # Runs where the harness' waiting is not imported, after everything has ended.
-            time.sleep(0.01)  # noqa: TID251
-        else:
-            return
+    with contextlib.suppress(NotInTime):
+        until(
+            lambda: _removed(group),
+            what=f"{group} removed",
+            timeout_s=_GONE_WITHIN_S,
+            interval_s=0.01,
+        )
+
+
+def _removed(group: Path) -> bool:
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 import os
 import secrets
 import signal
-from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.cluster.embedded import container_spec, environment, probes
+from harness.cluster.embedded.container_run import (
+    ContainerRun,
+    make_message_file,
+    mount_namespace,
+)
 from harness.cluster.embedded.logs import ContainerLog
-from harness.cluster.embedded.store import timestamp
 from harness.errors import ClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from harness.cluster.embedded.cgroups import Cgroups
     from harness.cluster.embedded.environment import Sources
     from harness.cluster.embedded.events import Events
@@ -42,11 +41,6 @@ _LONGEST_BACK_OFF_S = 300.0
 _FORGIVEN_AFTER_S = 600.0
 _RETRY_S = 1.0
 """Between looks for a missing config map or secret; the change itself is not waited for."""
-_EXEC_OUTPUT_BYTES = 10 << 10
-_LOG_END_S = 1.0
-_MESSAGE_BYTES = 4096
-_MESSAGE_LINES = 80
-"""Of a termination message, and of the log that stands in for one; as in Kubernetes."""
 
 
 class Role(Enum):
@@ -80,18 +74,6 @@ class PodContext(Protocol):
         """Have the pod's status written again."""
 
 
-@dataclass(slots=True)
-class _Run:
-    """One start of the container, from then on."""
-
-    process: Process
-    log: ContainerLog
-    request: dict[str, Any]
-    identity: str
-    mount_namespace: int
-    started_at: str = field(default_factory=timestamp)
-
-
 class ContainerRunner:
     """Runs one container. What is public here is read by the pod's status."""
 
@@ -114,7 +96,7 @@ class ContainerRunner:
         """Set while the container is started, its startup probe included."""
         self.identity = ""
         self._context = context
-        self._current: _Run | None = None
+        self._current: ContainerRun | None = None
         self._stopping = asyncio.Event()
         self._runs = 0
         self._back_off_s = 0.0
@@ -164,7 +146,7 @@ class ContainerRunner:
 
     # Starting
 
-    async def _start(self) -> _Run | None:
+    async def _start(self) -> ContainerRun | None:
         """Start, trying again until it is possible; None when told to stop meanwhile."""
         while not self._stopping.is_set():
             image = self._context.images.get(self.spec["image"])
@@ -179,7 +161,7 @@ class ContainerRunner:
                 request = container_spec.request(
                     self._context.pod, self.spec, image, env, self._context.volumes
                 )
-                _empty(request["message_file"])
+                make_message_file(request["message_file"])
                 return await self._launch(request)
             except ClusterError as error:
                 missing = isinstance(error, environment.ConfigMissing)
@@ -209,7 +191,7 @@ class ContainerRunner:
             loaded.cancel()
             stopped.cancel()
 
-    async def _launch(self, request: dict[str, Any]) -> _Run:
+    async def _launch(self, request: dict[str, Any]) -> ContainerRun:
         log = ContainerLog()
         output = log.pipe()
         identity = secrets.token_hex(32)
@@ -222,7 +204,7 @@ class ContainerRunner:
             process = await self._context.starter.container(request, output)
         finally:
             os.close(output)
-        run = _Run(process, log, request, identity, _mount_namespace(process.pid))
+        run = ContainerRun(process, log, request, identity, mount_namespace(process.pid))
         self._current = run
         if self._runs:
             self.restarts += 1
@@ -256,7 +238,7 @@ class ContainerRunner:
 
     # Running
 
-    async def _attend(self, run: _Run) -> float:
+    async def _attend(self, run: ContainerRun) -> float:
         """Probe until the container ends; how long it ran, in seconds."""
         began_s = asyncio.get_running_loop().time()
         watching = asyncio.ensure_future(self._watch(run))
@@ -266,25 +248,21 @@ class ContainerRunner:
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
-        _kill_namespace(run.mount_namespace, shared=bool(run.request["share_pids"]))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LOG_END_S):  # so that what has ended has its whole log
-                await run.log.whole.wait()
+        run.kill_orphans()
+        await run.log_whole()
         self._current = None
         self.up.clear()
         self.ready = self.started = False
         self.exit_code = run.process.ended.result()
         starved = self._context.cgroups.killed_for_memory(run.identity)
         self._context.cgroups.release(run.identity)
-        ended = _ended(run, self.exit_code, starved=starved)
-        message = run.process.failed or self._message(run, self.exit_code)
-        self.state = {"terminated": ended | ({"message": message} if message else {})}
+        self.state = {"terminated": run.last_state(self.spec, starved=starved)}
         if run.process.failed:
             self._event("Failed", f"Error: {run.process.failed}", warning=True)
         self._context.changed()
         return asyncio.get_running_loop().time() - began_s
 
-    async def _watch(self, run: _Run) -> None:
+    async def _watch(self, run: ContainerRun) -> None:
         """Post-start hook and startup probe, then readiness and liveness for good."""
         hook = (self.spec.get("lifecycle") or {}).get("postStart")
         if hook is not None and not await self._post_start(run, hook):
@@ -301,7 +279,7 @@ class ContainerRunner:
             if liveness is not None:
                 group.create_task(self._probe(run, "Liveness", liveness, _ignore))
 
-    async def _probe(self, run: _Run, kind: str, probe: Obj, react: Any) -> None:
+    async def _probe(self, run: ContainerRun, kind: str, probe: Obj, react: Any) -> None:
         failing = asyncio.Event()
 
         def tell(succeeded: bool, why: str) -> None:
@@ -315,7 +293,7 @@ class ContainerRunner:
                 probe,
                 self.spec,
                 self._context.address,
-                lambda command: self._exec(run, command),
+                lambda command: run.exec(self._context.starter, command),
                 float(probe.get("timeoutSeconds") or 1),
             )
 
@@ -346,7 +324,7 @@ class ContainerRunner:
             self.ready = succeeded
             self._context.changed()
 
-    async def _post_start(self, run: _Run, hook: Obj) -> bool:
+    async def _post_start(self, run: ContainerRun, hook: Obj) -> bool:
         try:
             await self._hook(run, hook, self._grace_s())
         except ClusterError as error:
@@ -357,7 +335,7 @@ class ContainerRunner:
 
     # Ending
 
-    async def _end(self, run: _Run, grace_s: float, why: str) -> None:
+    async def _end(self, run: ContainerRun, grace_s: float, why: str) -> None:
         loop = asyncio.get_running_loop()
         if not run.process.running:
             return
@@ -380,7 +358,7 @@ class ContainerRunner:
         run.process.kill()
         await asyncio.shield(run.process.ended)
 
-    async def _hook(self, run: _Run, hook: Obj, limit_s: float) -> None:
+    async def _hook(self, run: ContainerRun, hook: Obj, limit_s: float) -> None:
         if "sleep" in hook:
             await asyncio.sleep(min(float(hook["sleep"]["seconds"]), limit_s))
             return
@@ -388,7 +366,7 @@ class ContainerRunner:
             hook,
             self.spec,
             self._context.address,
-            lambda command: self._exec(run, command),
+            lambda command: run.exec(self._context.starter, command),
             limit_s,
         )
 
@@ -409,20 +387,6 @@ class ContainerRunner:
         doubled_s = self._back_off_s * 2 or _FIRST_BACK_OFF_S
         self._back_off_s = min(doubled_s, _LONGEST_BACK_OFF_S)
 
-    async def _exec(self, run: _Run, command: Sequence[str]) -> tuple[int, str]:
-        log = ContainerLog()
-        output = log.pipe()
-        request = container_spec.exec_request(run.request, run.process.pid, list(command))
-        try:
-            process = await self._context.starter.exec(request, output)
-        finally:
-            os.close(output)
-        try:
-            code = await asyncio.shield(process.ended)
-        finally:
-            process.kill()
-        return code, process.failed or log.tail(50, _EXEC_OUTPUT_BYTES)
-
     def _restarts(self) -> bool:
         policy = self._context.pod["spec"].get("restartPolicy", "Always")
         if self.role is Role.SIDECAR:
@@ -430,17 +394,6 @@ class ContainerRunner:
         if policy == "Always" and self.role is Role.MAIN:
             return True
         return policy != "Never" and self.exit_code != 0
-
-    def _message(self, run: _Run, code: int) -> str:
-        """What the container left as its last word, or its log where that stands in for it."""
-        with contextlib.suppress(OSError):
-            with Path(run.request["message_file"]).open("rb") as file:
-                said = file.read(_MESSAGE_BYTES).decode(errors="replace")
-            if said:
-                return said
-        if code and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
-            return run.log.tail(_MESSAGE_LINES, _MESSAGE_BYTES // 2)
-        return ""
 
     def _grace_s(self) -> float:
         grace_s = self._context.pod["spec"].get("terminationGracePeriodSeconds")
@@ -465,44 +418,3 @@ class ContainerRunner:
 
 def _ignore(_: bool, __: str) -> None:
     pass
-
-
-def _ended(run: _Run, code: int, *, starved: bool) -> dict[str, Any]:
-    reason = "StartError" if run.process.failed else "Completed" if code == 0 else "Error"
-    if starved and code:
-        reason = "OOMKilled"
-    return {
-        "exitCode": code,
-        "reason": reason,
-        "startedAt": run.started_at,
-        "finishedAt": timestamp(dt.datetime.now(dt.UTC)),
-        "containerID": f"meshmark://{run.identity}",
-    }
-
-
-def _empty(path: str) -> None:
-    file = Path(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(b"")
-    file.chmod(0o666)  # whichever user the container runs as may leave its last word
-
-
-def _mount_namespace(pid: int) -> int:
-    try:
-        return os.stat(f"/proc/{pid}/ns/mnt").st_ino
-    except OSError:
-        return 0
-
-
-def _kill_namespace(inode: int, *, shared: bool) -> None:
-    """
-    End what a container left behind in a pid namespace that it shares.
-
-    With a pid namespace of its own, the kernel did that when the first process ended.
-    """
-    if not shared or inode in {0, _mount_namespace(os.getpid())}:
-        return
-    for name in os.listdir("/proc"):
-        if name.isdigit() and _mount_namespace(int(name)) == inode:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(name), signal.SIGKILL)

@@ -139,11 +139,8 @@ def up(name: str = "meshmark", *, port: int = 0) -> EmbeddedCluster:
 
     """
     require()
+    refuse_twice(name)
     found = state.read(name, create=True)
-    if found.pid:
-        raise UsageError(
-            f"cluster {name} is up already (pid {found.pid}): use it, or run `meshmark down` first"
-        )
     process, ready = _launch(name, port, found.log, lifeline=None)
     process.wait(_GONE_S)  # what it left behind is nobody's child
     found.record(ready["pid"], ready["kubeconfig"])
@@ -192,6 +189,23 @@ def down(name: str = "meshmark") -> bool:
         )
     found.forget()
     return bool(found.pid)
+
+
+def refuse_twice(name: str) -> None:
+    """
+    Make sure that no detached cluster has this name.
+
+    Raises:
+        UsageError: one has; says how to use it and how to end it.
+
+    """
+    found = state.read(name)
+    if found.pid:
+        which = "" if name == "meshmark" else f" --name {name}"
+        raise UsageError(
+            f"cluster {name} is up already (pid {found.pid}): use it with "
+            f"`export KUBECONFIG={found.kubeconfig}`, or run `meshmark down{which}` first"
+        )
 
 
 def require() -> None:

@@ -1,0 +1,126 @@
+"""One start of a container: its process, its log, and what is to be said once it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.cluster.embedded import container_spec
+from harness.cluster.embedded.logs import ContainerLog
+from harness.cluster.embedded.store import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.cluster.embedded.processes import Process, ProcessStarter
+    from harness.cluster.embedded.store import Obj
+
+__all__ = ["ContainerRun", "make_message_file", "mount_namespace"]
+
+_EXEC_OUTPUT_BYTES = 10 << 10
+_LOG_END_S = 1.0
+_MESSAGE_BYTES = 4096
+_MESSAGE_LINES = 80
+"""Of a termination message, and of the log that stands in for one; as in Kubernetes."""
+
+
+@dataclass(slots=True)
+class ContainerRun:
+    """
+    One start of a container, from then on.
+
+    request: what the spawner was given.
+    identity: 64 hexadecimal digits, unique for each start.
+    mount_namespace: inode of the namespace that tells this container's processes from others.
+    """
+
+    process: Process
+    log: ContainerLog
+    request: dict[str, Any]
+    identity: str
+    mount_namespace: int
+    started_at: str = field(default_factory=timestamp)
+
+    async def exec(self, starter: ProcessStarter, command: Sequence[str]) -> tuple[int, str]:
+        """Run a command in the container; its exit code and the end of its output."""
+        log = ContainerLog()
+        output = log.pipe()
+        request = container_spec.exec_request(self.request, self.process.pid, list(command))
+        try:
+            process = await starter.exec(request, output)
+        finally:
+            os.close(output)
+        try:
+            code = await asyncio.shield(process.ended)
+        finally:
+            process.kill()
+        return code, process.failed or log.tail(50, _EXEC_OUTPUT_BYTES)
+
+    async def log_whole(self) -> None:
+        """Wait, not for long, until all that the container wrote is in its log."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOG_END_S):
+                await self.log.whole.wait()
+
+    def kill_orphans(self) -> None:
+        """
+        End what the container left behind in a pid namespace that it shares.
+
+        With a pid namespace of its own, the kernel did that when the first process ended.
+        """
+        inode = self.mount_namespace
+        if not self.request["share_pids"] or inode in {0, mount_namespace(os.getpid())}:
+            return
+        for name in os.listdir("/proc"):
+            if name.isdigit() and mount_namespace(int(name)) == inode:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(name), signal.SIGKILL)
+
+    def last_state(self, spec: Obj, *, starved: bool) -> dict[str, Any]:
+        """The `terminated` state of the run; starved: the kernel killed for its memory."""
+        code = self.process.ended.result()
+        reason = "Completed" if code == 0 else "Error"
+        if self.process.failed:
+            reason = "StartError"
+        elif starved and code:
+            reason = "OOMKilled"
+        state = {
+            "exitCode": code,
+            "reason": reason,
+            "startedAt": self.started_at,
+            "finishedAt": timestamp(),
+            "containerID": f"meshmark://{self.identity}",
+        }
+        message = self.process.failed or self._message(spec, code)
+        return state | ({"message": message} if message else {})
+
+    def _message(self, spec: Obj, code: int) -> str:
+        """What the container left as its last word, or its log where that stands in for it."""
+        with contextlib.suppress(OSError), Path(self.request["message_file"]).open("rb") as file:
+            said = file.read(_MESSAGE_BYTES).decode(errors="replace")
+            if said:
+                return said
+        if code and spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
+            return self.log.tail(_MESSAGE_LINES, _MESSAGE_BYTES // 2)
+        return ""
+
+
+def make_message_file(path: str) -> None:
+    """Make the empty file in which a container may leave its last word, whoever it runs as."""
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"")
+    file.chmod(0o666)
+
+
+def mount_namespace(pid: int) -> int:
+    """Inode of a process's mount namespace; 0 when there is no such process."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/mnt").st_ino
+    except OSError:
+        return 0
