@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Authority", "Files"]
 
+_LONGEST_COMMON_NAME = 64
+"""RFC 5280, ub-common-name."""
+
 _ISSUER_LIFETIME_S = 10 * 365 * 86_400.0
 
 
@@ -120,7 +123,9 @@ def _certificate(
 ) -> x509.Certificate:
     """An authority when `path_length` is a number, else a leaf whose SAN is `subject`."""
     now = dt.datetime.now(dt.UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+    # A longer name stands in the alternative name alone, which is what peers compare.
+    fits = len(subject) <= _LONGEST_COMMON_NAME
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)] if fits else [])
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -156,7 +161,7 @@ def _certificate(
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         names = x509.SubjectAlternativeName([x509.DNSName(subject)])
-        builder = builder.add_extension(names, critical=False)
+        builder = builder.add_extension(names, critical=not fits)
     return builder.sign(signer_key, hashes.SHA256())
 
 

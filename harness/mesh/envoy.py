@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from harness.cluster import Cluster
     from harness.mesh.intents import Intent
+    from harness.mesh.issuance import Issuer
     from harness.mesh.protocol import (
         Certificate,
         Enrolment,
@@ -50,6 +51,7 @@ class EnvoyMesh:
     """Drives a mesh of static Envoys; all workloads share one certificate."""
 
     name = "envoy"
+    identity_headers: tuple[str, ...] = ()
     sidecar = SidecarFacts(
         container="envoy", process="envoy-sidecar", admin_port=envoy_config.ADMIN_PORT
     )
@@ -123,9 +125,15 @@ class EnvoyMesh:
         """No intent is claimed."""
         raise Unsupported(type(intent).__name__, _WHY)
 
-    def identity(self, namespace: str, service_account: str) -> str:
+    def identity(
+        self, namespace: str, service_account: str, *, trust_domain: str | None = None
+    ) -> str:
         """Not claimed: all workloads share one certificate."""
         raise Unsupported("identity", _WHY)
+
+    def issuer(self) -> Issuer:
+        """Not claimed: there is none that runs."""
+        raise Unsupported("issuer", _WHY)
 
     def ingress_point(self, namespace: str, service_account: str, port: int) -> IngressPoint:
         """Not claimed."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from harness.cluster import Cluster, Image
     from harness.mesh.intents import Intent
+    from harness.mesh.issuance import Issuer
 
 __all__ = [
     "Certificate",
@@ -108,12 +109,14 @@ class IngressPoint(msgspec.Struct, frozen=True, kw_only=True):
 
     transport_header_port: when set, the preface that names the application's port is sent first.
     """
+    http1_as_http2: peers carry HTTP/1 as HTTP/2.
 
     port: int
     sni: str
     alpn: tuple[str, ...]
     transport_header_port: int | None = None
 
+    http1_as_http2: bool = False
 
 class SidecarFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the harness must know of a sidecar from outside: container, executable, admin port."""
@@ -160,6 +163,9 @@ class Mesh(Protocol):
         """What its pods run, built where it is out of date. `install` loads them."""
 
     def install(self, cluster: Cluster, options: MeshOptions) -> None:
+    identity_headers: tuple[str, ...]
+    """By these the application is told who calls; nobody else may set them."""
+
         """Install the mesh and return when it can take workloads."""
 
     def uninstall(self, cluster: Cluster) -> None:
@@ -177,8 +183,17 @@ class Mesh(Protocol):
     def express(self, intent: Intent) -> list[Resource]:
         """The resources of this mesh that say `intent`."""
 
-    def identity(self, namespace: str, service_account: str) -> str:
-        """The name that the mesh gives to workloads of this service account."""
+    def identity(
+        self, namespace: str, service_account: str, *, trust_domain: str | None = None
+    ) -> str:
+        """
+        The name that the mesh gives to workloads of this service account.
+
+        trust_domain: that of another mesh; None is this one's.
+        """
+
+    def issuer(self) -> Issuer:
+        """What issues its certificates."""
 
     def ingress_point(self, namespace: str, service_account: str, port: int) -> IngressPoint:
         """How a peer reaches `port` of a pod of this service account."""

@@ -34,17 +34,18 @@ from harness.mesh.protocol import (
     Telemetry,
     Validity,
 )
+from harness.mesh.reference_issuer import ReferenceIssuer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from harness.cluster import Cluster
+    from harness.mesh.issuance import Issuer
 
 __all__ = ["ReferenceMesh"]
 
 _NAMESPACE = "linkerd"
 _TRUST_DOMAIN = "cluster.local"
-_IDENTITY_SUFFIX = f"serviceaccount.identity.{_NAMESPACE}.{_TRUST_DOMAIN}"
 _INBOUND_PORT = 4143
 _TRANSPORT_ALPN = "transport.l5d.io/v1"
 _DEPLOYMENTS = ("linkerd-identity", "linkerd-destination", "linkerd-proxy-injector")
@@ -60,10 +61,11 @@ class ReferenceMesh:
     """Drives the mesh in `reference_mesh/`, with its own proxy or with another of the same kind."""
 
     name = "reference"
+    identity_headers: tuple[str, ...] = ("l5d-client-id",)
     sidecar = SidecarFacts(container="linkerd-proxy", process="linkerd2-proxy", admin_port=4191)
 
     def __init__(self) -> None:
-        self.authority = Authority(f"identity.{_NAMESPACE}.{_TRUST_DOMAIN}")
+        self._issuer = ReferenceIssuer(_NAMESPACE, _TRUST_DOMAIN)
         self._foreign = Authority(f"identity.{_NAMESPACE}.{_TRUST_DOMAIN}")
 
     def version(self) -> str:
@@ -84,7 +86,7 @@ class ReferenceMesh:
         client = cluster.client()
         resources.apply(client, resources.documents(_refmesh("install", "--crds")))
         with tempfile.TemporaryDirectory(prefix="meshmark-ca-") as folder:
-            files = self.authority.write(Path(folder))
+            files = self._issuer.authority.write(Path(folder))
             manifest = _refmesh(
                 "install",
                 "--ignore-cluster",
@@ -164,9 +166,16 @@ class ReferenceMesh:
             made += _authorization(f"{intent.name}-{number}", intent.name, target, source)
         return made
 
-    def identity(self, namespace: str, service_account: str) -> str:
+    def identity(
+        self, namespace: str, service_account: str, *, trust_domain: str | None = None
+    ) -> str:
         """Linkerd's name of a service account."""
-        return f"{service_account}.{namespace}.{_IDENTITY_SUFFIX}"
+        domain = trust_domain or _TRUST_DOMAIN
+        return f"{service_account}.{namespace}.serviceaccount.identity.{_NAMESPACE}.{domain}"
+
+    def issuer(self) -> Issuer:
+        """The identity component."""
+        return self._issuer
 
     def ingress_point(self, namespace: str, service_account: str, port: int) -> IngressPoint:
         """The proxy's inbound port, with the transport header that names the application's."""
@@ -175,11 +184,12 @@ class ReferenceMesh:
             sni=self.identity(namespace, service_account),
             alpn=(_TRANSPORT_ALPN,),
             transport_header_port=port,
+            http1_as_http2=True,
         )
 
     def forge(self, identity: str, validity: Validity, root: Root) -> Certificate:
         """A leaf of the mesh's own issuer, or of one under a root that the mesh does not know."""
-        authority = self.authority if root is Root.MESH else self._foreign
+        authority = self._issuer.authority if root is Root.MESH else self._foreign
         return authority.issue(identity, validity)
 
     def telemetry(self, metrics: str) -> Telemetry:

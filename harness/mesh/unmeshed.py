@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from harness.cluster import Cluster, Image
     from harness.mesh.intents import Intent
+    from harness.mesh.issuance import Issuer
     from harness.mesh.protocol import (
         Certificate,
         Enrolment,
@@ -32,6 +33,7 @@ class Unmeshed:
     """Pods as they are. Claims that requests arrive, and nothing else."""
 
     name = "unmeshed"
+    identity_headers: tuple[str, ...] = ()
     sidecar = None
 
     def version(self) -> str:
@@ -70,9 +72,15 @@ class Unmeshed:
         """No intent can be expressed."""
         raise Unsupported(type(intent).__name__, _WHY)
 
-    def identity(self, namespace: str, service_account: str) -> str:
+    def identity(
+        self, namespace: str, service_account: str, *, trust_domain: str | None = None
+    ) -> str:
         """Nobody has an identity."""
         raise Unsupported("identity", _WHY)
+
+    def issuer(self) -> Issuer:
+        """Nothing issues certificates."""
+        raise Unsupported("issuer", _WHY)
 
     def ingress_point(self, namespace: str, service_account: str, port: int) -> IngressPoint:
         """There is no mesh TLS."""
