@@ -25,6 +25,9 @@ const ENV_NAME: &str = "LINKERD2_PROXY_IDENTITY_LOCAL_NAME";
 const ENV_TOKEN: &str = "LINKERD2_PROXY_IDENTITY_TOKEN_FILE";
 const ENV_ANCHORS: &str = "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS";
 
+/// Longest common name that X.509 allows (RFC 5280, ub-common-name).
+const MAX_COMMON_NAME_BYTES: usize = 64;
+
 /// As linkerd2-proxy exits when its configuration is bad (EX_USAGE).
 const EXIT_USAGE: u8 = 64;
 
@@ -121,14 +124,16 @@ fn has_content(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0)
 }
 
-/// A P-256 key (PKCS#8) and a request for a certificate with this name, as common name and as the
-/// only SAN. Both DER.
+/// A P-256 key (PKCS#8) and a request for a certificate with this name as the only SAN, and as
+/// common name where it is short enough for one. Both DER.
 fn make(name: &str) -> Result<(Vec<u8>, Vec<u8>), Error> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(Error::Key)?;
     let params = CertificateParams::new([name.to_owned()]);
     let mut params = params.map_err(|error| Error::Name(name.to_owned(), error))?;
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
+    if name.len() <= MAX_COMMON_NAME_BYTES {
+        params.distinguished_name.push(DnType::CommonName, name);
+    }
     let csr = params.serialize_request(&key).map_err(Error::Csr)?;
     Ok((key.serialize_der(), csr.der().to_vec()))
 }
@@ -167,6 +172,16 @@ mod tests {
         };
         assert_eq!(sans.general_names.len(), 1);
         assert!(format!("{:?}", sans.general_names[0]).contains(NAME));
+    }
+
+    #[test]
+    fn a_long_name_is_a_san_only() {
+        let name = format!("{}.{NAME}", "a".repeat(63));
+        let (_, csr) = make(&name).expect("made");
+        let (_, csr) = X509CertificationRequest::from_der(&csr).expect("parses");
+        assert_eq!(csr.certification_request_info.subject.to_string(), "");
+        let mut extensions = csr.requested_extensions().expect("some");
+        assert!(format!("{:?}", extensions.next()).contains(&name));
     }
 
     #[test]

@@ -75,3 +75,9 @@ def test_size_is_bounded(make_request):
 def test_garbage_is_refused(der):
     with pytest.raises(InvalidInput):
         csr.accepted_key(der, ID)
+
+
+def test_common_name_beyond_what_x509_allows(make_request):
+    """Linkerd's proxies repeat their identity there, whatever its length; it is no reason to warn."""
+    long = f"{'a' * 63}.{ID}"
+    assert csr.accepted_key(make_request(long, common_name=long), long)
