@@ -6,7 +6,7 @@ import os
 
 from hypothesis import settings
 
-# A deadline measures the machine, and these run beside other things; pytest-timeout ends what hangs.
+# A deadline measures the machine. What hangs is ended by pytest-timeout.
 settings.register_profile("default", deadline=None)
 settings.register_profile("long", deadline=None, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
