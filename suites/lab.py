@@ -27,6 +27,7 @@ from harness.waiting import until
 from harness.workload import pods
 from harness.workload.client import Workload
 from harness.workload.helper import Helper
+from suites.logbook import Logbook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,10 +44,15 @@ _LOG_TAIL_LINES = 20
 
 @dataclasses.dataclass(frozen=True)
 class Lab:
-    """A cluster with a mesh in it."""
+    """
+    A cluster with a mesh in it.
+
+    logbook: errors and restarts of the pods in spaces that are gone.
+    """
 
     cluster: Cluster
     mesh: Mesh
+    logbook: Logbook = dataclasses.field(default_factory=Logbook, compare=False)
 
     @contextlib.contextmanager
     def space(self, name: str) -> Iterator[Space]:
@@ -58,6 +64,8 @@ class Lab:
         try:
             yield Space(self, name)
         finally:
+            with contextlib.suppress(ApiError, httpx2.HTTPError):
+                self.logbook.read(self.cluster, name)
             with contextlib.suppress(ApiError):
                 client.delete(Namespace, name)
 

@@ -31,6 +31,7 @@ __all__ = [
     "Root",
     "SidecarFacts",
     "Telemetry",
+    "Unsecured",
     "Validity",
 ]
 
@@ -108,15 +109,15 @@ class IngressPoint(msgspec.Struct, frozen=True, kw_only=True):
     Where and how a peer of the same mesh opens a TLS connection to a pod.
 
     transport_header_port: when set, the preface that names the application's port is sent first.
-    """
     http1_as_http2: peers carry HTTP/1 as HTTP/2.
+    """
 
     port: int
     sni: str
     alpn: tuple[str, ...]
     transport_header_port: int | None = None
-
     http1_as_http2: bool = False
+
 
 class SidecarFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the harness must know of a sidecar from outside: container, executable, admin port."""
@@ -126,15 +127,28 @@ class SidecarFacts(msgspec.Struct, frozen=True, kw_only=True):
     admin_port: int
 
 
+class Unsecured(enum.StrEnum):
+    """Why a connection had no mesh TLS, by the proxy's own word."""
+
+    CLIENT_IN_PLAINTEXT = "the client came without"
+    SERVER_NOT_IN_MESH = "the server is not known to take it"
+    NOT_LOOKED_AT = "the connection was not looked at"
+    UNEXPLAINED = "no reason given"
+
+
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What one pod's proxy counted.
+    What one pod's proxy counted of the application's traffic; its own admin port is left out.
 
     requests: number of HTTP responses by `(direction, status, secured)`.
+    peers: number of HTTP responses by `(direction, identity)` of the peer, where that was secured.
+    unsecured: number of HTTP responses by `(direction, reason)`, where it was not.
     client_identities, server_identities: every peer that the proxy says it authenticated.
     """
 
     requests: dict[tuple[str, int, bool], int]
+    peers: dict[tuple[str, str], int]
+    unsecured: dict[tuple[str, Unsecured], int]
     client_identities: frozenset[str]
     server_identities: frozenset[str]
 
@@ -148,6 +162,9 @@ class Mesh(Protocol):
     """
 
     name: str
+
+    identity_headers: tuple[str, ...]
+    """By these the application is told who calls; nobody else may set them."""
 
     @property
     def sidecar(self) -> SidecarFacts | None:
@@ -163,9 +180,6 @@ class Mesh(Protocol):
         """What its pods run, built where it is out of date. `install` loads them."""
 
     def install(self, cluster: Cluster, options: MeshOptions) -> None:
-    identity_headers: tuple[str, ...]
-    """By these the application is told who calls; nobody else may set them."""
-
         """Install the mesh and return when it can take workloads."""
 
     def uninstall(self, cluster: Cluster) -> None:

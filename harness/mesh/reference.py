@@ -194,7 +194,7 @@ class ReferenceMesh:
 
     def telemetry(self, metrics: str) -> Telemetry:
         """What the proxy's `response_total` and peer labels say."""
-        return scrape.linkerd(metrics)
+        return scrape.linkerd(metrics, self.sidecar.admin_port)
 
     def control_plane(self) -> Mapping[str, Sequence[str]]:
         """The three deployments of namespace linkerd."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from harness.cluster import Cluster
     from harness.mesh.protocol import Resource
 
-__all__ = ["apply", "deployments_available", "documents", "remove"]
+__all__ = ["apply", "deployments_available", "documents", "remove", "restart", "scale"]
 
 _FIELD_MANAGER = "meshmark"
 
@@ -88,6 +89,29 @@ def deployments_available(
         timeout_s=timeout_s,
         hint=f"Look at the pods: kubectl -n {namespace} describe pods",
     )
+
+
+def scale(client: lightkube.Client, namespace: str, name: str, replicas: int) -> int:
+    """Set how many pods a deployment wants, as `kubectl scale` does; returns how many it wanted."""
+    from lightkube.models.autoscaling_v1 import ScaleSpec  # noqa: PLC0415 - as above
+    from lightkube.models.meta_v1 import ObjectMeta  # noqa: PLC0415
+    from lightkube.resources.apps_v1 import Deployment  # noqa: PLC0415
+
+    before = client.get(Deployment.Scale, name, namespace=namespace)
+    wanted = Deployment.Scale(
+        metadata=ObjectMeta(name=name, namespace=namespace), spec=ScaleSpec(replicas=replicas)
+    )
+    client.replace(wanted, name, namespace=namespace)
+    return (before.spec.replicas if before.spec else None) or 0
+
+
+def restart(client: lightkube.Client, namespace: str, name: str) -> None:
+    """Have a deployment replace all its pods, as `kubectl rollout restart` does."""
+    from lightkube.resources.apps_v1 import Deployment  # noqa: PLC0415 - as above
+
+    stamp = dt.datetime.now(dt.UTC).isoformat()
+    template = {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": stamp}}}
+    client.patch(Deployment, name, {"spec": {"template": template}}, namespace=namespace)
 
 
 def _call(method: Any, client: lightkube.Client, resource: Resource, **arguments: Any) -> Any:

@@ -10,7 +10,7 @@ METRICS = r"""
 # TYPE response_total counter
 response_total{direction="inbound",tls="true",client_id="a.x",status_code="200"} 3
 response_total{direction="inbound",tls="true",client_id="b.x",status_code="200"} 4
-response_total{direction="inbound",tls="no_identity",no_tls_reason="no_tls_from_remote",status_code="403"} 2
+response_total{direction="inbound",no_tls_reason="no_tls_from_remote",status_code="403"} 2
 response_total{direction="outbound",tls="true",server_id="s.x",status_code="500"} 1
 response_total{direction="outbound",tls="true",server_id="unused.x",status_code="200"} 0
 response_total{direction="inbound",target_port="4191",tls="no_identity",status_code="200"} 9

@@ -1,0 +1,99 @@
+"""Events that a mesh must get over: rollouts, outages of its control plane. Each is undone here."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from lightkube.resources.apps_v1 import Deployment
+from lightkube.resources.core_v1 import Pod
+
+from harness.mesh import resources
+from harness.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from suites.lab import Lab, Member
+
+__all__ = ["control_plane_down", "restart_control_plane", "roll", "scale"]
+
+_GONE_S = 60.0
+_AVAILABLE_S = 90.0
+
+
+@contextlib.contextmanager
+def control_plane_down(lab: Lab) -> Iterator[None]:
+    """No pod of the control plane runs within the block; all are back when it has ended."""
+    client = lab.cluster.client()
+    wanted: dict[tuple[str, str], int] = {}
+    try:
+        for namespace, names in lab.mesh.control_plane().items():
+            for name in names:
+                wanted[namespace, name] = resources.scale(client, namespace, name, 0)
+        for namespace, name in wanted:
+            _until_gone(lab, namespace, name)
+        yield
+    finally:
+        for (namespace, name), replicas in wanted.items():
+            resources.scale(client, namespace, name, replicas)
+        for namespace, names in lab.mesh.control_plane().items():
+            resources.deployments_available(lab.cluster, namespace, names, timeout_s=_AVAILABLE_S)
+
+
+def restart_control_plane(lab: Lab) -> None:
+    """Replace every pod of the control plane, and return when only the new ones are left."""
+    client = lab.cluster.client()
+    for namespace, names in lab.mesh.control_plane().items():
+        before = {name: _pods(lab, namespace, name) for name in names}
+        for name in names:
+            resources.restart(client, namespace, name)
+        resources.deployments_available(lab.cluster, namespace, names, timeout_s=_AVAILABLE_S)
+        for name in names:
+            _until_gone(lab, namespace, name, before[name])
+
+
+def roll(member: Member) -> set[str]:
+    """Replace every pod of a member that is a deployment; returns the names of the new ones."""
+    space = member.space
+    before = set(member.pod_names())
+    resources.restart(space.lab.cluster.client(), space.name, member.role.name)
+    resources.deployments_available(
+        space.lab.cluster, space.name, [member.role.name], timeout_s=_AVAILABLE_S
+    )
+    _until_gone(space.lab, space.name, member.role.name, before)
+    return set(member.pod_names())
+
+
+def scale(member: Member, replicas: int) -> set[str]:
+    """Bring a member that is a deployment to so many pods; returns their names."""
+    space = member.space
+    before = set(member.pod_names())
+    resources.scale(space.lab.cluster.client(), space.name, member.role.name, replicas)
+    resources.deployments_available(
+        space.lab.cluster, space.name, [member.role.name], timeout_s=_AVAILABLE_S
+    )
+    after = set(member.pod_names())
+    _until_gone(space.lab, space.name, member.role.name, before - after)
+    return after
+
+
+def _until_gone(lab: Lab, namespace: str, name: str, pods: set[str] | None = None) -> None:
+    """Wait until the named pods of a deployment are gone, or all that it has."""
+    until(
+        lambda: _pods(lab, namespace, name),
+        what=f"old pods of {namespace}/{name} gone",
+        holds=lambda left: not (left if pods is None else left & pods),
+        timeout_s=_GONE_S,
+        hint=f"Look at what ends so late: kubectl -n {namespace} get pods",
+    )
+
+
+def _pods(lab: Lab, namespace: str, name: str) -> set[str]:
+    """The pods of a deployment, those included that are going away."""
+    client = lab.cluster.client()
+    deployment = client.get(Deployment, name, namespace=namespace)
+    assert deployment.spec is not None
+    labels = deployment.spec.selector.matchLabels or {}
+    found = client.list(Pod, namespace=namespace, labels=dict(labels))
+    return {pod.metadata.name or "" for pod in found if pod.metadata}

@@ -1,0 +1,157 @@
+"""What the proxies count, against the ledgers of who sent and who received."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from harness.mesh.protocol import Unsecured
+from harness.plugin import check
+from harness.waiting import until
+from harness.workload.plans import Plan, steer
+from suites.conformance import exceptions
+from suites.conformance.joining import pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.plugin import Check
+    from harness.workload.records import Attempt, Outcome
+    from suites.conformance.conftest import World
+    from suites.lab import Lab, Member, Space
+
+FLUSH_S = 5.0
+"""Counters may lag behind the responses by this much."""
+
+_STATUSES = {200: 120, 404: 30, 500: 20, 503: 30}
+"""How many requests are answered with which status, by each protocol: 800 in all."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Counted:
+    """Who called whom, with the two ledgers of it."""
+
+    client: Member
+    server: Member
+    pairs: list[tuple[Outcome, Attempt]]
+
+
+@check("OB-01")
+def test_counters_equal_the_ledgers(check: Check, lab: Lab, world: World) -> None:
+    """Both sides' proxies count each request once, by direction, status and security."""
+    with lab.space("ob-01") as space:
+        with check.phase("arrange"):
+            client, server = _members(space)
+        with check.phase("measure"):
+            meshed = _calls(check, client, server)
+            others = _calls(check, world.outsider, server)
+        with check.phase("reconcile"):
+            inbound = _by_status(meshed, "inbound", secured=True)
+            inbound += _by_status(others, "inbound", secured=False)
+            outbound = _by_status(meshed, "outbound", secured=True)
+            check.measured(inbound.total(), "requests", n=inbound.total() + outbound.total())
+            _flushed(check, server, "requests", inbound)
+            _flushed(check, client, "requests", outbound)
+
+
+@check("OB-04")
+def test_identity_labels_are_true(check: Check, lab: Lab, world: World) -> None:
+    """Proxies name the peer of each request, or why there was no mesh TLS."""
+    with lab.space("ob-04") as space:
+        with check.phase("arrange"):
+            client, server = _members(space)
+        with check.phase("measure"):
+            to_server = len(_calls(check, client, server).pairs)
+            to_plain = len(_calls(check, client, world.plain).pairs)
+            by_outsider = len(_calls(check, world.outsider, server).pairs)
+        with check.phase("reconcile"):
+            check.measured(to_server + to_plain + by_outsider, "requests")
+            _flushed(check, server, "peers", {("inbound", client.identity): to_server})
+            _flushed(check, client, "peers", {("outbound", server.identity): to_server})
+            without = {("inbound", Unsecured.CLIENT_IN_PLAINTEXT): by_outsider}
+            _flushed(check, server, "unsecured", without)
+            without = {("outbound", Unsecured.SERVER_NOT_IN_MESH): to_plain}
+            _flushed(check, client, "unsecured", without)
+
+
+@check("OB-09", last=True)
+def test_logs_are_clean(check: Check, lab: Lab, world: World) -> None:
+    """Nothing in the mesh or beside it logged an error, panicked or was restarted unasked."""
+    with check.phase("measure"):
+        # What happens here counts too, and an error per request must show without other checks.
+        outcomes = world.client.app.call(Plan(url=world.server.url(), id=check.id, count=20))
+        check.expect(
+            all(outcome.ok for outcome in outcomes), "calls", expected="no failure", seen=outcomes
+        )
+        for namespace in (world.space.name, *lab.mesh.control_plane()):
+            lab.logbook.read(lab.cluster, namespace)
+        check.control(lab.logbook.lines_read > 0, "the logs have lines")
+    with check.phase("reconcile"):
+        excused = exceptions.read()
+        left = [entry for entry in lab.logbook.entries if not excused.covers(entry)]
+        for entry in left:
+            check.evidence("log", str(entry))
+        check.measured(len(left), "entries", n=lab.logbook.lines_read)
+        check.equal([str(entry) for entry in left[:5]], [], "errors and restarts")
+        lost = [member.app.summary().dropped for member in (world.client, world.server)]
+        check.equal(lost, [0, 0], "records that the ledgers lost")
+
+
+def _members(space: Space) -> tuple[Member, Member]:
+    client = space.deploy("client", wait=False)
+    server = space.deploy("server", wait=False)
+    return client.ready(), server.ready()
+
+
+def _calls(check: Check, client: Member, server: Member) -> _Counted:
+    """Requests with each status by each protocol, each joined with its arrival."""
+    since = server.app.summary().last
+    outcomes: list[Outcome] = []
+    for protocol in ("h1", "h2"):
+        for status, count in _STATUSES.items():
+            plan = Plan(
+                url=server.url(),
+                protocol=protocol,
+                id=f"{check.id}-{client.role.name}-{server.role.name}-{protocol}-{status}",
+                steer=steer(status=status),
+                count=count,
+                concurrency=4,
+            )
+            found = client.app.call(plan)
+            check.equal(Counter(o.status for o in found), Counter({status: count}), "statuses")
+            outcomes += found
+    attempts = server.app.settled(since).attempts
+    way = f"{client.role.name} to {server.role.name}"
+    return _Counted(client, server, pairs(check, outcomes, attempts, way))
+
+
+def _by_status(
+    counted: _Counted, direction: str, *, secured: bool
+) -> Counter[tuple[str, int, bool]]:
+    """What one side's proxy has to count: by the client's ledger outbound, the server's inbound."""
+    statuses = [
+        outcome.status if direction == "outbound" else attempt.status
+        for outcome, attempt in counted.pairs
+    ]
+    return Counter((direction, status or 0, secured) for status in statuses)
+
+
+def _flushed(check: Check, member: Member, field: str, expected: Mapping[Any, int]) -> None:
+    """Wait for the counters to arrive at what the ledgers say; they may not go beyond it."""
+
+    def seen() -> dict[Any, int]:
+        counted: dict[Any, int] = getattr(member.telemetry(), field)
+        return {key: count for key, count in counted.items() if count}
+
+    def complete(found: dict[Any, int]) -> bool:
+        return sum(found.values()) >= sum(expected.values())
+
+    with check.phase("converge"):
+        found = until(
+            seen,
+            what=f"{field} counted by {member.role.name}'s proxy: {dict(expected)}",
+            holds=complete,
+            timeout_s=FLUSH_S,
+        )
+    check.equal(found, dict(expected), f"{field} that {member.role.name}'s proxy counted")
