@@ -16,6 +16,10 @@ const MAX_HEADER_LIST_BYTES: u32 = 64 * 1024;
 /// waits at its source.
 const MAX_SEND_BUFFER_BYTES: usize = 64 * 1024;
 
+/// Streams of a client at a time, where nothing else is set. A peer's proxy carries the requests of
+/// all its clients on one connection.
+const MAX_STREAMS: u32 = 1000;
+
 /// Sizes of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {

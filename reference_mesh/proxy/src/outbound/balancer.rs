@@ -34,7 +34,7 @@ pub(super) struct Balancer {
     failing_fast: Cell<bool>,
     probe: RefCell<Option<Owned>>,
     updates: RefCell<Option<Owned>>,
-    changed: Notify,
+    changed: Rc<Notify>,
     metrics: Metrics,
 }
 
@@ -58,7 +58,7 @@ impl Balancer {
             failing_fast: Cell::new(false),
             probe: RefCell::default(),
             updates: RefCell::default(),
-            changed: Notify::new(),
+            changed: Rc::new(Notify::new()),
             metrics,
         });
         let states = outbound.discovery.endpoints(&balance.path);
@@ -118,7 +118,7 @@ impl Balancer {
             }
             tokio::select! {
                 () = changed => {}
-                () = self.next_retry() => {}
+                () = reached(self.next_retry()) => {}
                 () = sleep_until(deadline) => {
                     self.fail_fast();
                     return Err(ProxyError::FailFast);
@@ -134,19 +134,14 @@ impl Balancer {
         pick(&endpoints, is_ready, |endpoint| endpoint.load.cost(now)).cloned()
     }
 
-    /// Waits until an endpoint's pause ends.
-    async fn next_retry(&self) {
+    /// When the first endpoint's pause ends.
+    fn next_retry(&self) -> Option<Instant> {
         let now = Instant::now();
-        let next = self
-            .endpoints
+        self.endpoints
             .borrow()
             .iter()
-            .filter_map(|e| e.retry_at(now))
-            .min();
-        match next {
-            Some(at) => sleep_until(at).await,
-            None => std::future::pending().await,
-        }
+            .filter_map(|endpoint| endpoint.retry_at(now))
+            .min()
     }
 
     fn fail_fast(self: &Rc<Self>) {
@@ -158,7 +153,7 @@ impl Balancer {
         self.count_endpoints();
         self.changed.notify_waiters();
         let balancer = Rc::downgrade(self);
-        *self.probe.borrow_mut() = Some(Owned::spawn(probe(balancer)));
+        *self.probe.borrow_mut() = Some(Owned::spawn(probe(balancer, Rc::clone(&self.changed))));
     }
 
     fn recover(&self) {
@@ -238,24 +233,36 @@ async fn follow(balancer: Weak<Balancer>, mut states: watch::Receiver<EndpointsS
     }
 }
 
-/// Tries the endpoints in the requests' place until one can be reached.
-async fn probe(balancer: Weak<Balancer>) {
-    while let Some(balancer) = balancer.upgrade() {
-        let changed = balancer.changed.notified();
-        let reached = match balancer.pick() {
-            Some(endpoint) => endpoint.probe().await,
-            None => {
-                tokio::select! {
-                    () = changed => {}
-                    () = balancer.next_retry() => {}
-                }
-                false
-            }
+/// Tries the endpoints in the requests' place until one can be reached. While it waits it holds
+/// nothing of the balancer, which may go out of use meanwhile.
+async fn probe(balancer: Weak<Balancer>, changed: Rc<Notify>) {
+    loop {
+        let updated = changed.notified();
+        let (endpoint, retry_at) = match balancer.upgrade() {
+            Some(balancer) => (balancer.pick(), balancer.next_retry()),
+            None => return,
         };
-        if reached {
-            balancer.recover();
-            return;
+        if let Some(endpoint) = endpoint {
+            if endpoint.probe().await {
+                break;
+            }
+            continue;
         }
+        tokio::select! {
+            () = updated => {}
+            () = reached(retry_at) => {}
+        }
+    }
+    if let Some(balancer) = balancer.upgrade() {
+        balancer.recover();
+    }
+}
+
+/// Waits until `at`, for ever without one.
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

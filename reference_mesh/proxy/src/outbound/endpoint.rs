@@ -72,7 +72,10 @@ pub(super) enum Connection {
 }
 
 /// What came of sending a request.
-#[expect(clippy::large_enum_variant, reason = "the large one is what requests make")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is what requests make"
+)]
 pub(super) enum Sent {
     Answered(Response<Body>, Option<Tunnel>),
     /// The connection had ended before it took the request.

@@ -70,20 +70,7 @@ async fn an_endpoint_without_identity_gets_plain_text() {
 #[tokio::test]
 async fn connections_to_the_application_are_used_again() {
     let mesh = Mesh::start(plain_state()).await;
-    let listener = mesh.listen();
-    let connections = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&connections);
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.expect("accept");
-            count.fetch_add(1, Ordering::Relaxed);
-            tokio::spawn(async move {
-                while read_head(&mut stream).await.is_some() {
-                    stream.write_all(EMPTY.as_bytes()).await.expect("write");
-                }
-            });
-        }
-    });
+    let connections = count_and_serve(mesh.listen());
     let mut stream = mesh.dial();
     for _ in 0..50 {
         stream
@@ -303,4 +290,55 @@ async fn an_application_that_is_down_is_a_502() {
     let answer = exchange(mesh.dial(), request).await;
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
     assert!(answer.contains("l5d-proxy-error: "), "{answer}");
+}
+
+#[tokio::test]
+async fn many_clients_share_what_connections_they_need() {
+    const CLIENTS: usize = 32;
+    const REQUESTS: usize = 50;
+    let mesh = Mesh::start(plain_state()).await;
+    let connections = count_and_serve(mesh.listen());
+    let clients = (0..CLIENTS).map(|_| {
+        let mut stream = mesh.dial();
+        tokio::spawn(async move {
+            for _ in 0..REQUESTS {
+                let request = b"POST / HTTP/1.1\r\nHost: web\r\ncontent-length: 5\r\n\r\nhello";
+                stream.write_all(request).await.expect("write");
+                let head = read_head(&mut stream).await.expect("response");
+                assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.expect("client");
+    }
+    assert!(connections.load(Ordering::Relaxed) <= CLIENTS);
+    let labels = ["response_total{", "outbound", "status_code=\"200\""];
+    assert_eq!(
+        mesh.client.metric(&labels).await,
+        Some((CLIENTS * REQUESTS) as f64)
+    );
+    let between = ["tcp_open_total{", "outbound", "peer=\"dst\""];
+    assert_eq!(mesh.client.metric(&between).await, Some(1.0));
+}
+
+/// Serves all requests, with their bodies of five bytes; counts the connections.
+fn count_and_serve(listener: tokio::net::TcpListener) -> Arc<AtomicUsize> {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("accept");
+            count.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                while let Some(head) = read_head(&mut stream).await {
+                    if head.starts_with("POST") {
+                        stream.read_exact(&mut [0; 5]).await.expect("body");
+                    }
+                    stream.write_all(EMPTY.as_bytes()).await.expect("write");
+                }
+            });
+        }
+    });
+    connections
 }

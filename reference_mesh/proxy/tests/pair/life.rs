@@ -18,11 +18,8 @@ async fn without_a_reachable_endpoint_requests_fail_fast_until_there_is_one() {
     let nowhere: SocketAddr = "10.77.0.2:9".parse().expect("address");
     state.endpoints = endpoints(&[nowhere], None);
     let mesh = Mesh::start(state).await;
-    // Unmeshed and not redirected: the server's proxy does not answer for it.
-    let started = Instant::now();
     let answer = exchange(mesh.dial(), REQUEST).await;
     assert!(answer.starts_with("HTTP/1.1 50"), "{answer}");
-    let _ = started;
     mesh.control
         .state
         .send_modify(|state| state.endpoints = crate::control::removed(&[nowhere]));
@@ -53,6 +50,20 @@ async fn without_a_reachable_endpoint_requests_fail_fast_until_there_is_one() {
         .await
         .starts_with("HTTP/1.1 200 ")
     {}
+    served.abort();
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_costs_no_request() {
+    let mut state = plain_state();
+    let refused: SocketAddr = "10.77.0.3:8080".parse().expect("address");
+    state.endpoints = endpoints(&[app(), refused], Some(SERVER));
+    let mesh = Mesh::start_with(state, &[("OUTBOUND_CONNECT_TIMEOUT", "100ms")]).await;
+    let served = serve(mesh.listen(), EMPTY);
+    for _ in 0..50 {
+        let answer = exchange(mesh.dial(), REQUEST).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
     served.abort();
 }
 

@@ -88,3 +88,23 @@ async fn a_change_of_policy_ends_an_opaque_connection() {
         .send_modify(|state| state.server = server(Some("nobody"), true));
     assert!(matches!(stream.read(&mut [0; 16]).await, Ok(0) | Err(_)));
 }
+
+#[tokio::test]
+async fn garbage_on_the_proxys_own_port_is_closed() {
+    let mesh = Mesh::start(plain_state()).await;
+    let direct = "10.77.0.2:4143".parse().expect("address");
+    for bytes in [
+        &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
+        &[0x16, 3, 1, 0, 4, 1, 0, 0, 0],
+        &[0; 64],
+    ] {
+        // From the server's own side, where nothing redirects what goes over loopback.
+        let mut stream = mesh.server.netns.connect(direct).expect("connect");
+        stream.write_all(bytes).await.expect("write");
+        stream.shutdown().await.expect("shutdown");
+        assert!(
+            matches!(stream.read(&mut [0; 16]).await, Ok(0) | Err(_)),
+            "{bytes:?}"
+        );
+    }
+}

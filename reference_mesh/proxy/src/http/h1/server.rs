@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ::http::{HeaderMap, Method, Request, Response, Version};
+use ::http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::{Sleep, sleep};
 
 use super::conn::{Conn, Shared};
 use super::decode::Decoder;
@@ -24,6 +25,9 @@ use crate::transport::{Io, copy};
 /// once would reset the connection, and the client would not see why.
 const LINGER: Duration = Duration::from_millis(500);
 
+/// How long a head may take from its first byte to its last.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
+
 /// Bytes of such a client that are read and dropped.
 const LINGER_BYTES: usize = 256 * 1024;
 
@@ -37,7 +41,10 @@ pub enum Closed {
 }
 
 /// What the client sent next.
-#[expect(clippy::large_enum_variant, reason = "the large one is what requests make")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is what requests make"
+)]
 enum Next {
     Request(RequestHead),
     Refused(Refusal),
@@ -76,6 +83,8 @@ pub async fn serve<S: Service>(
 /// Waits for a request; a draining proxy waits no longer.
 async fn next_request(conn: &Shared, drain: &mut drain::Watch) -> io::Result<Next> {
     let mut draining = pin!(drain.signaled());
+    // Made when a head has begun and not ended, which for most never happens.
+    let mut limit: Option<Pin<Box<Sleep>>> = None;
     std::future::poll_fn(|cx| {
         loop {
             let mut conn = conn.borrow_mut();
@@ -87,6 +96,15 @@ async fn next_request(conn: &Shared, drain: &mut drain::Watch) -> io::Result<Nex
                 }
             } else if draining.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(Next::Closed));
+            }
+            if !conn.read.is_empty() {
+                let limit = limit.get_or_insert_with(|| Box::pin(sleep(HEAD_LIMIT)));
+                if limit.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Ok(Next::Refused(Refusal {
+                        status: StatusCode::REQUEST_TIMEOUT,
+                        reason: "request head took too long",
+                    })));
+                }
             }
             conn.release();
             match conn.poll_read_idle(cx) {

@@ -12,7 +12,7 @@ use h2::{Reason, RecvStream};
 use tokio::task::JoinSet;
 
 use super::send::Sending;
-use super::{Incoming, MAX_HEADER_LIST_BYTES, MAX_SEND_BUFFER_BYTES, Settings};
+use super::{Incoming, MAX_HEADER_LIST_BYTES, MAX_SEND_BUFFER_BYTES, MAX_STREAMS, Settings};
 use crate::drain;
 use crate::http::body::{Body, Frame, Length};
 use crate::http::{Interim, Observer, Reply, Service, headers};
@@ -33,10 +33,8 @@ pub async fn serve<S: Service + 'static>(
         .initial_window_size(settings.stream_window)
         .initial_connection_window_size(settings.connection_window)
         .max_header_list_size(MAX_HEADER_LIST_BYTES)
-        .max_send_buffer_size(MAX_SEND_BUFFER_BYTES);
-    if let Some(max_streams) = settings.max_streams {
-        builder.max_concurrent_streams(max_streams);
-    }
+        .max_send_buffer_size(MAX_SEND_BUFFER_BYTES)
+        .max_concurrent_streams(settings.max_streams.unwrap_or(MAX_STREAMS));
     let mut connection = builder.handshake::<_, Bytes>(io).await?;
     let mut streams = JoinSet::new();
     let mut draining = false;
