@@ -143,6 +143,10 @@ class EnvoyMesh:
         """Not claimed."""
         raise Unsupported("certificates", _WHY)
 
+    def claim(self, identity: str) -> list[tuple[str, str]]:
+        """Not claimed: all workloads share one certificate."""
+        raise Unsupported("identity", _WHY)
+
     def telemetry(self, metrics: str) -> Telemetry:
         """Not claimed."""
         raise Unsupported("telemetry", _WHY)

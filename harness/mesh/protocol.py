@@ -215,6 +215,9 @@ class Mesh(Protocol):
     def forge(self, identity: str, validity: Validity, root: Root) -> Certificate:
         """A certificate that no honest issuer would hand out."""
 
+    def claim(self, identity: str) -> list[tuple[str, str]]:
+        """Request fields that would pass the sender off as `identity`, were they believed."""
+
     def telemetry(self, metrics: str) -> Telemetry:
         """What a proxy counted, read from the text of its metrics endpoint."""
 

@@ -192,6 +192,10 @@ class ReferenceMesh:
         authority = self._issuer.authority if root is Root.MESH else self._foreign
         return authority.issue(identity, validity)
 
+    def claim(self, identity: str) -> list[tuple[str, str]]:
+        """The field by which a proxy tells its application who calls."""
+        return [("l5d-client-id", identity)]
+
     def telemetry(self, metrics: str) -> Telemetry:
         """What the proxy's `response_total` and peer labels say."""
         return scrape.linkerd(metrics, self.sidecar.admin_port)

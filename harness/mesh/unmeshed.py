@@ -90,6 +90,10 @@ class Unmeshed:
         """There is no authority to forge."""
         raise Unsupported("certificates", _WHY)
 
+    def claim(self, identity: str) -> list[tuple[str, str]]:
+        """There is nothing to claim."""
+        raise Unsupported("identity", _WHY)
+
     def telemetry(self, metrics: str) -> Telemetry:
         """Nothing counts."""
         raise Unsupported("telemetry", _WHY)
