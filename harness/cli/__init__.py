@@ -24,6 +24,7 @@ _COMMANDS = {
     "checks": ("harness.cli.checks", "List the checks of the catalogue."),
     "doctor": ("harness.cli.doctor", "Say what this system lacks, and install it."),
     "up": ("harness.cli.up", "Start a cluster and leave it running."),
+    "demo": ("harness.cli.demo", "Deploy a small application with traffic, to look at."),
     "down": ("harness.cli.down", "Stop a cluster and all that runs on it."),
 }
 """Name of each command, the module whose `command` it is, and its line in the help."""

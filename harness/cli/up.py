@@ -8,6 +8,7 @@ import click
 
 from harness import mesh as meshes
 from harness.cluster import embedded
+from harness.cluster.embedded import launch
 from harness.mesh.protocol import MeshOptions
 from harness.workload import image as workload_image
 
@@ -16,7 +17,12 @@ __all__ = ["command"]
 
 @click.command("up")
 @click.option("--name", default="meshmark", show_default=True, help="Name of the cluster.")
-@click.option("--port", default=0, help="Port of the API server on loopback; 0 picks a free one.")
+@click.option(
+    "--port",
+    default=0,
+    type=click.IntRange(0, 65535),
+    help="Port of the API server on loopback; 0 picks a free one.",
+)
 @click.option("--bare", is_flag=True, help="Build and load no images.")
 def command(name: str, port: int, bare: bool) -> None:
     """
@@ -25,6 +31,8 @@ def command(name: str, port: int, bare: bool) -> None:
     It knows the images of the reference mesh and of the test application, so that
     `refmesh install | kubectl apply -f -` works at once.
     """
+    launch.require()
+    launch.refuse_twice(name)
     images = []
     if not bare:
         click.echo("building what the reference mesh and the test application run", err=True)

@@ -33,7 +33,7 @@ def code_of(*arguments: str) -> int:
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of("--help") == 0
     told = capsys.readouterr().out
-    for command in ("run", "report", "compare", "doctor", "up", "down", "checks"):
+    for command in ("run", "report", "compare", "doctor", "up", "demo", "down", "checks"):
         assert re.search(rf"^  {command} ", told, re.MULTILINE)
 
 
