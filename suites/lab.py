@@ -111,7 +111,8 @@ class Space:
         )
         made = [pods.service_account(role)]
         if service:
-            made.append(pods.service(role))
+            front = pods.service(role)
+            made.append(self.lab.mesh.expose(front, enrolment) if meshed else front)
         made.append(self._workload(role, replicas, meshed, enrolment, impostor))
         resources.apply(self.lab.cluster.client(), made)
         member = Member(self, role, replicas or 1)

@@ -117,6 +117,10 @@ class EnvoyMesh:
         )
         return pod
 
+    def expose(self, service: Resource, enrolment: Enrolment | None = None) -> Resource:
+        """The service as it is."""
+        return copy.deepcopy(service)
+
     def impersonate(self, pod: Resource) -> Resource:
         """Not claimed."""
         raise Unsupported("impersonation", _WHY)

@@ -191,6 +191,9 @@ class Mesh(Protocol):
     def enroll(self, pod: Resource, enrolment: Enrolment | None = None) -> Resource:
         """The pod, or pod template, as a member of the mesh. Does not change its argument."""
 
+    def expose(self, service: Resource, enrolment: Enrolment | None = None) -> Resource:
+        """The service in front of pods enrolled so. Does not change its argument."""
+
     def impersonate(self, pod: Resource) -> Resource:
         """The pod, such that peers take it for a member, though no sidecar runs in it."""
 

@@ -128,6 +128,14 @@ class ReferenceMesh:
             annotations["config.linkerd.io/proxy-additional-env"] = json.dumps([anchors])
         return pod
 
+    def expose(self, service: Resource, enrolment: Enrolment | None = None) -> Resource:
+        """The service, with the opaque ports that clients cannot learn from its pods."""
+        service = copy.deepcopy(service)
+        if enrolment and enrolment.opaque_ports:
+            annotations = service["metadata"].setdefault("annotations", {})
+            annotations["config.linkerd.io/opaque-ports"] = _ports(enrolment.opaque_ports)
+        return service
+
     def impersonate(self, pod: Resource) -> Resource:
         """
         The pod as the destination service takes a meshed one to be.

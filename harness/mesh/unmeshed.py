@@ -64,6 +64,10 @@ class Unmeshed:
         """The pod as it is."""
         return copy.deepcopy(pod)
 
+    def expose(self, service: Resource, enrolment: Enrolment | None = None) -> Resource:
+        """The service as it is."""
+        return copy.deepcopy(service)
+
     def impersonate(self, pod: Resource) -> Resource:
         """Nobody can be taken for a member of nothing."""
         raise Unsupported("impersonation", _WHY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from harness.plugin import check
 from harness.stats import equivalence
@@ -26,6 +26,9 @@ COMPARISONS = REPLICAS * 2
 IN_PROGRESS = 24
 """Calls in progress at once, so that every pod has some at any time."""
 
+_ARMS: tuple[tuple[Literal["h1", "grpc"], int], ...] = (("h1", IN_PROGRESS), ("grpc", 1))
+"""Protocols and how many connections the client keeps: as many as callers, and a single one."""
+
 SLOW_CALLS = 150
 SLOW_MS = 100
 
@@ -37,7 +40,7 @@ def test_shares_are_equal(check: Check, lab: Lab, world: World) -> None:
     with lab.space("lb-01") as space:
         with check.phase("arrange"):
             server = space.deploy("server", replicas=REPLICAS)
-        for protocol, connections in (("h1", IN_PROGRESS), ("grpc", 1)):
+        for protocol, connections in _ARMS:
             plan = Plan(
                 url=server.url(),
                 protocol=protocol,
