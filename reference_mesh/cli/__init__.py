@@ -30,6 +30,17 @@ _COMMANDS = {
     "version": "Print the versions of client, control plane and proxies",
 }
 
+_FIGURES = (
+    "`refmesh diagnostics proxy-metrics -n NAMESPACE deploy/NAME` shows what the proxies count, "
+    "by peer and identity"
+)
+_ELSEWHERE = {
+    "viz": f"This mesh has no viz extension: {_FIGURES}.",
+    "jaeger": f"This mesh has no jaeger extension: {_FIGURES}.",
+    "multicluster": "This mesh spans one cluster: there is no multicluster extension.",
+}
+"""What to do instead of Linkerd's extensions, which readers of its documentation try."""
+
 
 class _Lazy(click.Group):
     """Knows the names and one line of every command without importing any."""
@@ -55,6 +66,8 @@ class _Lazy(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
+            if args and args[0] in _ELSEWHERE:
+                raise click.UsageError(_ELSEWHERE[args[0]], ctx) from error
             known = ", ".join(sorted(_COMMANDS))
             raise click.UsageError(f"{error.message} Commands: {known}.", ctx) from error
 

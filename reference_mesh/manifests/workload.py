@@ -113,7 +113,11 @@ def deployment(
                     names.proxy_owner_label("deployment"): component.name,
                 }
             },
-            "strategy": {"rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
+            # With its type: kubectl takes it for a change on every apply otherwise.
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"},
+            },
             "template": template,
         },
     }

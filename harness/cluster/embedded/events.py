@@ -8,7 +8,6 @@ is bounded; the oldest go first.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
@@ -33,7 +32,7 @@ class Events:
         self._store = store
         self._source = {"component": component} | ({"host": host} if host else {})
         self._known: OrderedDict[tuple[str, ...], tuple[str, str]] = OrderedDict()
-        self._numbers = itertools.count(time.time_ns())
+        self._last = 0
 
     def normal(self, obj: Obj, reason: str, message: str, field: str = "") -> None:
         """Something went as it should."""
@@ -64,7 +63,7 @@ class Events:
             involved["namespace"] = namespace
         if field:
             involved["fieldPath"] = field
-        name = f"{metadata['name'][:200]}.{next(self._numbers):x}"
+        name = f"{metadata['name'][:200]}.{self._number():x}"
         event = {
             "metadata": {"name": name, "namespace": namespace},
             "involvedObject": involved,
@@ -83,6 +82,11 @@ class Events:
             self._store.create(_EVENTS, event)
             self._known[key] = (namespace, name)
             self._forget_oldest()
+
+    def _number(self) -> int:
+        """Of the next event: unique, and by time over all components, as readers sort."""
+        self._last = max(self._last + 1, time.time_ns())
+        return self._last
 
     def _forget_oldest(self) -> None:
         while len(self._known) > _KEPT_EVENTS:

@@ -65,5 +65,5 @@ class Images:
         known = ", ".join(sorted(self._by_reference)) or "none"
         return (
             f'image "{reference}" is not loaded, and this cluster has no registry to pull from: '
-            f"call Cluster.load_images, or use one that is loaded ({known})"
+            f"use one that is loaded ({known}), or load it with `Cluster.load_images` of Python"
         )

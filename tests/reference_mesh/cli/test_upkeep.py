@@ -235,3 +235,13 @@ def test_commands_say_how_to_use_them(refmesh: Callable[..., Result], command: s
     result = refmesh(command, "--help")
     assert result.exit_code == 0
     assert "--linkerd-namespace" in result.stdout
+
+
+@pytest.mark.parametrize("extension", ["viz", "jaeger"])
+def test_extensions_of_linkerd_say_where_the_figures_are(
+    refmesh: Callable[..., Result], extension: str
+) -> None:
+    result = refmesh(extension, "edges", "-n", "production")
+    assert result.exit_code == 2
+    assert f"no {extension} extension" in result.output
+    assert "refmesh diagnostics proxy-metrics" in result.output
