@@ -9,6 +9,7 @@
 mod app;
 mod direct;
 mod http;
+mod limit;
 mod tcp;
 
 use std::cell::{Cell, RefCell};
@@ -28,6 +29,7 @@ use tokio_rustls::server::TlsStream;
 
 use self::app::App;
 use self::http::Service;
+use self::limit::Limiter;
 use crate::config::Config;
 use crate::detect::{self, Http, Tls};
 use crate::discovery::Discovery;
@@ -35,7 +37,7 @@ use crate::drain;
 use crate::http::{h1, h2};
 use crate::mutants::{self, Mutant};
 use crate::outbound::judge;
-use crate::policy::inbound::{Client, Protocol, ServerPolicy};
+use crate::policy::inbound::{Client, Protocol, RateLimit, ServerPolicy};
 use crate::telemetry::{InboundTarget, Telemetry, TransportLabels};
 use crate::tls::{self, Credentials, InboundTls, NoInboundTls};
 use crate::transport::connect::Dialer;
@@ -56,6 +58,7 @@ pub struct Inbound {
     credentials: Credentials,
     dialer: Dialer,
     apps: RefCell<HashMap<SocketAddr, Rc<App>>>,
+    limiters: RefCell<HashMap<u16, Rc<Limiter>>>,
     in_flight: Rc<Cell<usize>>,
     drain: drain::Watch,
 }
@@ -130,6 +133,7 @@ impl Inbound {
             credentials,
             dialer,
             apps: RefCell::default(),
+            limiters: RefCell::default(),
             in_flight: Rc::default(),
             drain,
         })
@@ -336,6 +340,20 @@ impl Inbound {
             apps.retain(|_, app| Rc::strong_count(app) > 1);
         }
         Rc::clone(apps.entry(addr).or_insert_with(|| App::new(self, addr)))
+    }
+
+    /// The limiter of `port` for `policy`. Connections share it, and it outlives changes of the
+    /// rest of the port's policy.
+    fn limiter(&self, port: u16, policy: &Arc<RateLimit>) -> Rc<Limiter> {
+        let mut limiters = self.limiters.borrow_mut();
+        match limiters.get(&port) {
+            Some(limiter) if limiter.policy == *policy => Rc::clone(limiter),
+            _ => {
+                let limiter = Rc::new(Limiter::new(Arc::clone(policy)));
+                limiters.insert(port, Rc::clone(&limiter));
+                limiter
+            }
+        }
     }
 
     async fn connect(&self, addr: SocketAddr) -> Result<TcpStream, crate::http::error::ProxyError> {

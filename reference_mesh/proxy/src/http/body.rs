@@ -5,13 +5,14 @@
 
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use ::http::HeaderMap;
 use bytes::Bytes;
 use thiserror::Error;
 
 use super::{h1, h2};
+use crate::telemetry::Histogram;
 
 /// A piece of a body.
 #[derive(Debug)]
@@ -63,6 +64,8 @@ pub enum Body {
     H1(h1::Incoming),
     /// Read from an HTTP/2 stream.
     H2(h2::Incoming),
+    /// Another one, the sizes of whose pieces are counted.
+    Counted(Box<(Self, Histogram)>),
 }
 
 // === impl Body ===
@@ -79,6 +82,24 @@ impl Body {
             }
             Self::H1(incoming) => incoming.poll_frame(cx),
             Self::H2(incoming) => incoming.poll_frame(cx),
+            Self::Counted(counted) => {
+                let (body, sizes) = &mut **counted;
+                let frame = ready!(body.poll_frame(cx));
+                if let Some(Ok(Frame::Data(data))) = &frame {
+                    sizes.observe_bytes(data.len() as u64);
+                }
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    /// Counts the sizes of its pieces; what has none costs nothing.
+    #[must_use]
+    pub fn counted(self, sizes: &Histogram) -> Self {
+        if self.is_end() {
+            self
+        } else {
+            Self::Counted(Box::new((self, sizes.clone())))
         }
     }
 
@@ -95,6 +116,7 @@ impl Body {
             Self::Full(bytes) => bytes.is_empty(),
             Self::H1(incoming) => incoming.is_end(),
             Self::H2(incoming) => incoming.is_end(),
+            Self::Counted(counted) => counted.0.is_end(),
         }
     }
 
@@ -107,6 +129,7 @@ impl Body {
             Self::H1(incoming) => incoming.length(),
             Self::H2(incoming) if incoming.is_end() => Length::Known(0),
             Self::H2(_) => Length::Unknown,
+            Self::Counted(counted) => counted.0.length(),
         }
     }
 }

@@ -8,7 +8,7 @@ use ::http::header::CONNECTION;
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use tokio::time::Instant;
 
-use super::{Inbound, Session};
+use super::{Inbound, Limiter, Session};
 use crate::http::body::BodyError;
 use crate::http::error::{Client, ProxyError};
 use crate::http::filters;
@@ -37,6 +37,7 @@ pub(super) struct Service {
 struct Current {
     policy: Arc<ServerPolicy>,
     http: Result<Http, ProxyError>,
+    limiter: Option<Rc<Limiter>>,
     admissions: RefCell<Vec<Rc<Admission>>>,
 }
 
@@ -70,7 +71,11 @@ impl Service {
         let client_id = session.tls.client_id().map(|id| id.as_str());
         Self {
             app: inbound.app(session.target),
-            current: RefCell::new(Rc::new(Current::new(policy))),
+            current: RefCell::new(Rc::new(Current::new(
+                inbound,
+                session.target.port(),
+                policy,
+            ))),
             client_id: client_id.and_then(|id| HeaderValue::from_str(id).ok()),
             inbound: Rc::clone(inbound),
             session,
@@ -82,7 +87,8 @@ impl Service {
         let mut policy = self.session.policy.borrow_mut();
         if policy.has_changed().unwrap_or(false) {
             let new = Arc::clone(&policy.borrow_and_update());
-            *self.current.borrow_mut() = Rc::new(Current::new(new));
+            let port = self.session.target.port();
+            *self.current.borrow_mut() = Rc::new(Current::new(&self.inbound, port, new));
         }
         Rc::clone(&self.current.borrow())
     }
@@ -112,6 +118,13 @@ impl Service {
             telemetry.http_denied(labels, &route.meta).increment();
             return Err(ProxyError::Unauthorized);
         };
+        if let Some(limiter) = &current.limiter
+            && let Err(scope) = limiter.take(self.session.tls.client_id(), Instant::now())
+        {
+            let counter = telemetry.http_rate_limited(labels, &limiter.policy.meta, scope);
+            counter.increment();
+            return Err(ProxyError::RateLimited);
+        }
         let admission = self.admission(current, route, authorization, request);
         admission.allowed.increment();
         if let Some(rule) = rule {
@@ -216,6 +229,7 @@ impl HttpService for Service {
             let admission = admitted?;
             admission.requests.request();
             admission.metrics.requests.increment();
+            let request = request.map(|body| body.counted(&admission.metrics.request_frame_size));
             observer.admission = Some(admission);
             self.dispatch(request, interim).await
         };
@@ -283,7 +297,7 @@ fn clean(response: &mut Response<Body>, is_tunnel: bool) {
 // === impl Current ===
 
 impl Current {
-    fn new(policy: Arc<ServerPolicy>) -> Self {
+    fn new(inbound: &Inbound, port: u16, policy: Arc<ServerPolicy>) -> Self {
         let http = match &policy.protocol {
             Protocol::Detect { http, .. }
             | Protocol::Http1(http)
@@ -296,9 +310,12 @@ impl Current {
             }),
             Protocol::Invalid(reason) => Err(ProxyError::InvalidPolicy(reason.clone())),
         };
+        let limit = http.as_ref().ok().and_then(|http| http.rate_limit.as_ref());
+        let limiter = limit.map(|limit| inbound.limiter(port, limit));
         Self {
             policy,
             http,
+            limiter,
             admissions: RefCell::default(),
         }
     }

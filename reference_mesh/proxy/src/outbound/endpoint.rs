@@ -1,6 +1,7 @@
 //! One endpoint: its connections, its load, and whether it can be reached.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::http::error::ProxyError;
 use crate::http::{Body, Interim, Tunnel, h1, h2, headers, orig_proto};
 use crate::mutants::{self, Mutant};
 use crate::policy::outbound::Load as LoadPolicy;
-use crate::telemetry::{EndpointLabels, Requests, Transport, TransportLabels};
+use crate::telemetry::{Counter, EndpointLabels, Requests, Transport, TransportLabels};
 use crate::tls::{NoOutboundTls, OutboundTls};
 use crate::transport::Io;
 use crate::transport::connect::{ConnectError, Dialer};
@@ -36,6 +37,7 @@ pub(super) struct Endpoint {
     /// Counters of the requests to it.
     pub(super) requests: Requests,
     transport: Transport,
+    cost: (Counter, Counter),
     dialer: Dialer,
     settings: h2::Settings,
     backoff: Backoff,
@@ -114,6 +116,7 @@ impl Endpoint {
             transport: outbound
                 .telemetry
                 .transport(TransportLabels::OutboundConnect(labels)),
+            cost: outbound.telemetry.transfer_cost(&discovered.meta.labels),
             dialer: outbound.dialer.clone(),
             settings: h2::Settings {
                 stream_window: http2.initial_stream_window_size.unwrap_or(h2.stream_window),
@@ -190,9 +193,13 @@ impl Endpoint {
         if let Some(client) = self.current_shared() {
             return Ok(client);
         }
+        let failures = self.failures.get();
         let _connecting = self.connecting.lock().await;
         if let Some(client) = self.current_shared() {
             return Ok(client);
+        }
+        if self.failures.get() > failures {
+            return Err(io::Error::other("another request has just failed to connect").into());
         }
         let number = self.dialer.generation();
         let io = self
@@ -236,15 +243,16 @@ impl Endpoint {
             ProtocolHint::Opaque => None,
             ProtocolHint::H2 | ProtocolHint::Unknown => kind,
         };
+        // Requests that fail together are one failure, or a burst would take the pause to its end.
+        let failures = self.failures.get().saturating_add(1);
         match self.dialer.endpoint(&self.discovered, kind).await {
             Ok(io) => {
                 self.failures.set(0);
                 self.retry_at.set(None);
-                Ok(io.counted(self.transport.open()))
+                Ok(io.counted(self.transport.open()).costing(self.cost.clone()))
             }
             Err(error) => {
-                let failures = self.failures.get().saturating_add(1);
-                self.failures.set(failures);
+                self.failures.set(failures.max(self.failures.get()));
                 self.retry_at
                     .set(Some(Instant::now() + self.backoff.after(failures)));
                 tracing::warn!(

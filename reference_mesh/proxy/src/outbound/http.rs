@@ -172,6 +172,7 @@ impl HttpService for Service {
             let (rule, path_len) = self.route(&routes, &request, &authority)?;
             observer.rule = Some(Rc::clone(&rule));
             filters::on_request(&rule.policy.filters, &mut request, path_len)?;
+            let request = request.map(|body| body.counted(&rule.metrics.frame_size));
             let mut answer = self
                 .dispatch(&rule, request, authority, path_len, interim)
                 .await?;

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{client, server};
 
-use crate::telemetry::Open;
+use crate::telemetry::{Counter, Open};
 
 /// A socket with bytes in front of it that were read to look at them.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub struct Io {
     stream: Stream,
     prefix: Bytes,
     open: Option<Open>,
+    /// Bytes received and sent, by what they cost.
+    cost: Option<(Counter, Counter)>,
 }
 
 enum Stream {
@@ -124,6 +126,7 @@ impl Io {
             stream,
             prefix: Bytes::new(),
             open: None,
+            cost: None,
         }
     }
 
@@ -146,6 +149,13 @@ impl Io {
         self
     }
 
+    /// Counts the bytes by what they cost, too: those received and those sent.
+    #[must_use]
+    pub fn costing(mut self, received_and_sent: (Counter, Counter)) -> Self {
+        self.cost = Some(received_and_sent);
+        self
+    }
+
     fn note<T>(&mut self, result: &io::Result<T>) {
         if let (Some(open), Err(error)) = (&mut self.open, result) {
             open.fail(error);
@@ -155,8 +165,13 @@ impl Io {
     fn wrote(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         let result = ready!(result);
         self.note(&result);
-        if let (Some(open), Ok(len)) = (&self.open, &result) {
-            open.written(*len);
+        if let Ok(len) = result {
+            if let Some(open) = &self.open {
+                open.written(len);
+            }
+            if let Some((_, sent)) = &self.cost {
+                sent.add(len as u64);
+            }
         }
         Poll::Ready(result)
     }
@@ -179,8 +194,12 @@ impl AsyncRead for Io {
             Stream::Closed => Poll::Ready(Ok(())),
         });
         self.note(&result);
+        let len = buf.filled().len() - before;
         if let Some(open) = &self.open {
-            open.read(buf.filled().len() - before);
+            open.read(len);
+        }
+        if let Some((received, _)) = &self.cost {
+            received.add(len as u64);
         }
         Poll::Ready(result)
     }
