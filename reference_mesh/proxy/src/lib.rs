@@ -1,5 +1,7 @@
 //! The sidecar of the reference mesh.
 
+#![forbid(unsafe_code)]
+
 pub mod admin;
 pub mod app;
 pub mod balance;
