@@ -24,7 +24,7 @@ HttpProtocol = Literal["h1", "h2", "grpc"]
 
 HTTP_PROTOCOLS: tuple[HttpProtocol, ...] = ("h1", "h2", "grpc")
 
-_IN_FORCE_S = 30.0
+_IN_FORCE_S = 10.0
 _ADMITTED = {"h1": "200", "h2": "200", "grpc": "grpc 0"}
 _DENIED = {"h1": "403", "h2": "403", "grpc": "grpc 7"}
 

@@ -251,6 +251,6 @@ def _until_silent(caller: Member, server: Member, port: int) -> None:
         lambda: caller.app.one(plan).body_bytes,
         what=f"{server.role.name} refuses {caller.role.name} at port {port}",
         holds=lambda received: received == 0,
-        timeout_s=30.0,
+        timeout_s=10.0,
         hint="The policy was applied; the server's sidecar does not follow it.",
     )

@@ -1,0 +1,192 @@
+"""Bytes without HTTP, and bodies of every size: nothing lost, nothing added, nothing hoarded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from harness.mesh.protocol import Enrolment
+from harness.plugin import check
+from harness.workload.plans import Body, Messages, Plan, Tcp, steer
+from harness.workload.pods import BANNER_PORT, TCP_PORT
+from suites.conformance.joining import deliver, pairs
+from suites.conformance.ways import Way, ways
+
+if TYPE_CHECKING:
+    from harness.plugin import Check
+    from suites.conformance.conftest import World
+    from suites.lab import Lab, Member
+
+PROMPT_S = 3.0
+"""Longer than any greeting takes that is not waited for, shorter than any detection's time-out."""
+
+DETECTED_S = 15.0
+"""Longer than a mesh may wait for a client to speak before it lets the server begin."""
+
+MIB = 1 << 20
+
+SIZES = (1, 1023, 65_535, 65_537, MIB, 10 * MIB + 1)
+LARGE = 100 * MIB
+
+HOARD_BYTES = 24 * MIB
+"""Growth of a sidecar's peak memory that buffers of a few streams explain and a body does not."""
+
+
+@check("PR-08")
+def test_connections_without_http(check: Check, lab: Lab, world: World) -> None:
+    """The server may speak first, either side may finish first, and bytes stay bytes."""
+    with lab.space("pr-08") as space:
+        with check.phase("arrange"):
+            opaque = Enrolment(opaque_ports=(TCP_PORT, BANNER_PORT))
+            server = space.deploy("server", enrolment=opaque)
+        undeclared = Plan(
+            url=f"tcp://{world.server.host}:{BANNER_PORT}",
+            protocol="tcp",
+            id=f"{check.id}-undeclared",
+            count=1,
+            messages=Messages(count=3, bytes=1000),
+            deadline_s=DETECTED_S,
+            tcp=Tcp(greeted=True),
+        )
+        # Its time-out passes while the rest is measured.
+        with world.client.app.traffic(undeclared) as waiting:
+            with check.phase("measure"):
+                declared = Way("to opaque ports", world.client, server)
+                outside = Way("from no member to opaque ports", world.outsider, server)
+                for way in (declared, outside):
+                    _server_first(check, way)
+                for way in (declared, outside, *ways(world)):
+                    _half_close(check, way)
+                    _echo(check, way)
+            with check.phase("converge"):
+                waiting.wait_calls(1, timeout_s=DETECTED_S + 5)
+        with check.phase("reconcile"):
+            assert waiting.result is not None
+            attempts = [
+                attempt
+                for attempt in world.server.app.settled().attempts
+                if attempt.id == f"{check.id}-undeclared-0"
+            ]
+            what = "a server that speaks first at a port that nobody declared"
+            ((outcome, attempt),) = pairs(check, waiting.result.outcomes, attempts, what)
+            check.equal(outcome.error, None, what)
+            check.equal(attempt.body_sha256, outcome.sent_sha256, f"bytes to {what}")
+
+
+@check("PR-09")
+def test_bodies_of_any_size(check: Check, world: World) -> None:
+    """From one byte to 100 MB both ways with equal hashes, in bounded memory of the sidecars."""
+    with check.phase("measure"):
+        for version in _VERSIONS:
+            for way in ways(world):
+                for size in SIZES:
+                    _both_ways(check, way, version, size)
+        members = (world.client, world.server)
+        before = [_peak_bytes(member) for member in members]
+        for version in _VERSIONS:
+            _both_ways(check, ways(world)[0], version, LARGE)
+            _slow_reader(check, ways(world)[0], version)
+    with check.phase("reconcile"):
+        for member, was in zip(members, before, strict=True):
+            grown = _peak_bytes(member) - was
+            check.measured(grown / MIB, "MiB more at peak", n=1)
+            check.expect(
+                grown <= HOARD_BYTES,
+                f"growth of the peak memory of the sidecar of {member.role.name}",
+                expected=f"at most {HOARD_BYTES >> 20} MiB",
+                seen=f"{grown / MIB:.1f} MiB",
+            )
+
+
+_VERSIONS: tuple[Literal["h1", "h2"], ...] = ("h1", "h2")
+
+
+def _server_first(check: Check, way: Way) -> None:
+    plan = Plan(
+        url=f"tcp://{way.server.host}:{BANNER_PORT}",
+        protocol="tcp",
+        id=f"{check.id}-greeted",
+        messages=Messages(count=3, bytes=1000, lockstep=True),
+        deadline_s=PROMPT_S,
+        tcp=Tcp(greeted=True),
+    )
+    outcome, attempt = deliver(check, way.caller, way.server, plan)
+    check.equal(outcome.pod, way.server.role.name, f"greeting {way.name}")
+    seen = (attempt.body_sha256, outcome.body_sha256)
+    check.equal(seen, (outcome.sent_sha256,) * 2, f"bytes after the greeting {way.name}")
+
+
+def _half_close(check: Check, way: Way) -> None:
+    """The server answers only when the client has finished sending, with more than it got."""
+    plan = Plan(
+        url=f"tcp://{way.server.host}:{TCP_PORT}",
+        protocol="tcp",
+        id=f"{check.id}-half-close",
+        steer=steer(size=300_000, delay="50ms"),
+        messages=Messages(count=10, bytes=1000),
+        deadline_s=PROMPT_S,
+    )
+    outcome, attempt = deliver(check, way.caller, way.server, plan)
+    check.equal(attempt.body_sha256, outcome.sent_sha256, f"bytes there, half closed {way.name}")
+    seen = (outcome.body_bytes, outcome.body_sha256)
+    check.equal(seen, (300_000, attempt.sent_sha256), f"bytes back, half closed {way.name}")
+
+
+def _echo(check: Check, way: Way) -> None:
+    plan = Plan(
+        url=f"tcp://{way.server.host}:{TCP_PORT}",
+        protocol="tcp",
+        id=f"{check.id}-echo",
+        messages=Messages(count=64, bytes=65_536),
+    )
+    outcome, attempt = deliver(check, way.caller, way.server, plan)
+    seen = (attempt.body_sha256, outcome.body_sha256)
+    check.equal(seen, (outcome.sent_sha256,) * 2, f"4 MiB there and back {way.name}")
+
+
+def _both_ways(check: Check, way: Way, version: Literal["h1", "h2"], size: int) -> None:
+    plan = Plan(
+        url=way.server.url(f"/{size}"),
+        protocol=version,
+        method="POST",
+        id=f"{check.id}-{version}-{size}",
+        steer=steer(size=size, seed=size),
+        body=Body(bytes=size, seed=size + 1),
+        deadline_s=60.0,
+    )
+    outcome, attempt = deliver(check, way.caller, way.server, plan)
+    there = (attempt.body_bytes, attempt.body_sha256)
+    back = (outcome.body_bytes, outcome.body_sha256)
+    check.equal(there, (size, outcome.sent_sha256), f"{version} request body {way.name}")
+    check.equal(back, (size, attempt.sent_sha256), f"{version} response body {way.name}")
+
+
+def _slow_reader(check: Check, way: Way, version: Literal["h1", "h2"]) -> None:
+    """Who reads slowly slows the sender down: the mesh does not read ahead for it."""
+    for name, steering, read_rate, body in (
+        ("client", steer(size=LARGE), MIB, None),
+        # Fast enough to be through with the kernel's buffers soon after the client gave up.
+        ("server", steer(read_rate=8 * MIB), None, Body(bytes=LARGE)),
+    ):
+        plan = Plan(
+            url=way.server.url(f"/slow-{name}"),
+            protocol=version,
+            method="POST",
+            steer=steering,
+            body=body,
+            read_rate=read_rate,
+            cancel_after_ms=1500,
+        )
+        outcome = way.caller.app.one(plan)
+        kind = outcome.error.kind if outcome.error else None
+        check.equal(kind, "cancelled", f"a {version} call whose {name} reads slowly")
+
+
+def _peak_bytes(member: Member) -> int:
+    """Most memory that the sidecar had resident since it started; 0 where there is none."""
+    lab, (pod, *_) = member.space.lab, member.pod_names()
+    if lab.mesh.sidecar is None:
+        return 0
+    facts = lab.cluster.processes(member.space.name, pod)
+    return sum(
+        each.high_water_bytes for each in facts if each.container == lab.mesh.sidecar.container
+    )
