@@ -20,13 +20,44 @@ if TYPE_CHECKING:
     from harness.cluster.embedded.processes import Process, ProcessStarter
     from harness.cluster.embedded.store import Obj
 
-__all__ = ["ContainerRun", "make_message_file", "mount_namespace"]
+__all__ = ["ContainerRun", "MountNamespace", "make_message_file"]
 
 _EXEC_OUTPUT_BYTES = 10 << 10
 _LOG_END_S = 1.0
 _MESSAGE_BYTES = 4096
 _MESSAGE_LINES = 80
 """Of a termination message, and of the log that stands in for one; as in Kubernetes."""
+
+
+class MountNamespace:
+    """
+    The mount namespace of a process, kept open until `close`.
+
+    Kept open because the kernel gives the number of one that is gone to the next: who compares
+    numbers only may take a container that starts for one that ended.
+
+    inode: its number; 0 when there was no such process.
+    """
+
+    def __init__(self, pid: int) -> None:
+        try:
+            self._descriptor = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._descriptor = -1
+        self.inode = os.fstat(self._descriptor).st_ino if self._descriptor >= 0 else 0
+
+    def holds(self, pid: int) -> bool:
+        """Whether the process is in it."""
+        try:
+            return os.stat(f"/proc/{pid}/ns/mnt").st_ino == self.inode
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Let go of it; nothing is in it from then on."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor, self.inode = -1, 0
 
 
 @dataclass(slots=True)
@@ -36,14 +67,14 @@ class ContainerRun:
 
     request: what the spawner was given.
     identity: 64 hexadecimal digits, unique for each start.
-    mount_namespace: inode of the namespace that tells this container's processes from others.
+    namespace: what tells this container's processes from others; closed by `kill_orphans`.
     """
 
     process: Process
     log: ContainerLog
     request: dict[str, Any]
     identity: str
-    mount_namespace: int
+    namespace: MountNamespace
     started_at: str = field(default_factory=timestamp)
 
     async def exec(self, starter: ProcessStarter, command: Sequence[str]) -> tuple[int, str]:
@@ -73,13 +104,14 @@ class ContainerRun:
 
         With a pid namespace of its own, the kernel did that when the first process ended.
         """
-        inode = self.mount_namespace
-        if not self.request["share_pids"] or inode in {0, mount_namespace(os.getpid())}:
-            return
-        for name in os.listdir("/proc"):
-            if name.isdigit() and mount_namespace(int(name)) == inode:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(name), signal.SIGKILL)
+        with contextlib.closing(self.namespace) as namespace:
+            # A process that never left the engine's own namespace has left nobody in its own.
+            if not self.request["share_pids"] or namespace.holds(os.getpid()):
+                return
+            for name in os.listdir("/proc"):
+                if name.isdigit() and namespace.holds(int(name)):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(name), signal.SIGKILL)
 
     def last_state(self, spec: Obj, *, starved: bool) -> dict[str, Any]:
         """The `terminated` state of the run; starved: the kernel killed for its memory."""
@@ -116,11 +148,3 @@ def make_message_file(path: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(b"")
     file.chmod(0o666)
-
-
-def mount_namespace(pid: int) -> int:
-    """Inode of a process's mount namespace; 0 when there is no such process."""
-    try:
-        return os.stat(f"/proc/{pid}/ns/mnt").st_ino
-    except OSError:
-        return 0

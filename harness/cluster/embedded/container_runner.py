@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness.cluster.embedded import container_spec, environment, probes
 from harness.cluster.embedded.container_run import (
     ContainerRun,
+    MountNamespace,
     make_message_file,
-    mount_namespace,
 )
 from harness.cluster.embedded.logs import ContainerLog
 from harness.errors import ClusterError
@@ -110,7 +110,7 @@ class ContainerRunner:
     @property
     def mount_namespace(self) -> int:
         """Inode of the mount namespace of the run that is on; 0 when none is."""
-        return self._current.mount_namespace if self._current else 0
+        return self._current.namespace.inode if self._current else 0
 
     async def run(self) -> None:
         """Run the container until it has ended for good or `stop` was called."""
@@ -204,7 +204,7 @@ class ContainerRunner:
             process = await self._context.starter.container(request, output)
         finally:
             os.close(output)
-        run = ContainerRun(process, log, request, identity, mount_namespace(process.pid))
+        run = ContainerRun(process, log, request, identity, MountNamespace(process.pid))
         self._current = run
         if self._runs:
             self.restarts += 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -177,7 +178,7 @@ def down(name: str = "meshmark") -> bool:
             os.kill(found.pid, signal.SIGTERM)
         except PermissionError:
             raise EnvironmentLacks(
-                f"cluster {name} runs as root: run `sudo meshmark down` to stop it"
+                f"cluster {name} runs as root: run `{_with_sudo()}` to stop it"
             ) from None
         except ProcessLookupError:
             pass
@@ -218,9 +219,8 @@ def require() -> None:
     """
     if os.geteuid() != 0:
         raise EnvironmentLacks(
-            "the embedded cluster makes network namespaces, which takes root: run the same "
-            "command with sudo, or use a cluster that needs no root here (`--cluster kind`, or "
-            "`--cluster context:NAME` for one that you have)"
+            f"the embedded cluster makes network namespaces, which takes root: run `{_with_sudo()}`, "
+            "or use a cluster that you have, of kind for instance: `--cluster context:NAME`"
         )
     missing = [package for program, package in _PROGRAMS.items() if not _found(program)]
     if missing:
@@ -228,6 +228,14 @@ def require() -> None:
             f"the embedded cluster needs {', '.join(missing)}: run "
             f"`apt-get install -y {' '.join(missing)}`"
         )
+
+
+def _with_sudo() -> str:
+    """The command that was given, as root; sudo does not search a virtual environment."""
+    program = Path(sys.argv[0])
+    if program.name != "meshmark":
+        return "sudo meshmark …"
+    return shlex.join(["sudo", str(program.absolute()), *sys.argv[1:]])
 
 
 def _found(program: str) -> bool:

@@ -207,7 +207,7 @@ class PodWorker:
         self.events.warning(self.pod, "DeadlineExceeded", text)
 
     def _refuse(self, what: str) -> None:
-        text = f"the embedded engine has no {what}: leave it out, or use the kind engine"
+        text = f"the embedded engine has no {what}: leave it out, or take another cluster"
         self._failure = ("NotSupported", text)
         self._finished = True
         self.events.warning(self.pod, "NotSupported", text)

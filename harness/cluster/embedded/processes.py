@@ -106,6 +106,11 @@ class ProcessStarter:
             process = self._by_pid.pop(news["exit"], None)
             if process is not None:
                 process.ended.set_result(_exit_code(news["status"]))
+            unanswered = self._asked.get(news.get("id", 0))
+            if unanswered is not None and not unanswered.done():
+                code = _exit_code(news["status"])
+                why = f"the process for it ended with code {code} before it could start"
+                unanswered.set_exception(ClusterError(why))
             return
         number = news["id"]
         answer = self._asked.get(number)

@@ -8,7 +8,8 @@ fork answers on the same socket by itself. When the engine ends, so does process
 by the kernel's hand, every process of the cluster.
 
 Messages to the engine: `{"id", "pid"}`, `{"id", "failed"}`, `{"exit": pid, "status"}` (as from
-waitpid). A container that fails before exec sends `failed` after `pid`.
+waitpid), the last with the `id` of the request where the fork for a request itself has ended. A
+container that fails before exec sends `failed` after `pid`.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ def serve(control: socket.socket, engine: int, lifelines: list[int]) -> int:
     engine: pid of the engine, a child of this process.
     lifelines: read ends of pipes; the end of any of them ends the cluster.
     """
+    forks: dict[int, int] = {}
     with _child_signals() as signals:
         poll = select.poll()
         for descriptor in (control.fileno(), signals, *lifelines):
@@ -59,11 +61,11 @@ def serve(control: socket.socket, engine: int, lifelines: list[int]) -> int:
                 if descriptor in lifelines:
                     return 0
                 if descriptor == control.fileno():
-                    if not _take_request(control):
+                    if not _take_request(control, forks):
                         poll.unregister(control)
                     continue
                 os.read(signals, 512)
-                status = _reap(control, engine)
+                status = _reap(control, engine, forks)
                 if status is not None:
                     _say(f"the engine (API server, controllers, node agent) {_ended(status)}")
                     return 1
@@ -83,15 +85,19 @@ def _child_signals() -> Iterator[int]:
         os.close(writing)
 
 
-def _take_request(control: socket.socket) -> bool:
-    """Fork what is asked for; False when the engine has closed its end."""
+def _take_request(control: socket.socket, forks: dict[int, int]) -> bool:
+    """Fork what is asked for, and note whose fork it is; False when the engine has closed."""
     try:
         message, descriptors, _, _ = socket.recv_fds(control, MAX_MESSAGE_BYTES, 1)
     except ConnectionResetError:  # the engine is gone: its end is read from SIGCHLD
         return False
     try:
-        if message and os.fork() == 0:
-            _become(control, json.loads(message), descriptors)
+        if message:
+            request = json.loads(message)
+            child = os.fork()
+            if child == 0:
+                _become(control, request, descriptors)
+            forks[child] = request["id"]
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -120,7 +126,7 @@ def _become(control: socket.socket, request: dict[str, Any], descriptors: list[i
         os._exit(1)
 
 
-def _reap(control: socket.socket, engine: int) -> int | None:
+def _reap(control: socket.socket, engine: int, forks: dict[int, int]) -> int | None:
     """Report all that ended; the engine's status if it was among them."""
     while True:
         try:
@@ -131,8 +137,11 @@ def _reap(control: socket.socket, engine: int) -> int | None:
             return None
         if pid == engine:
             return status
+        news = {"exit": pid, "status": status}
+        if pid in forks:
+            news["id"] = forks.pop(pid)
         with contextlib.suppress(OSError):  # the engine is ending: it is reaped next
-            control.send(json.dumps({"exit": pid, "status": status}).encode())
+            control.send(json.dumps(news).encode())
 
 
 def _ended(status: int) -> str:
