@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["command", "lines", "packages_to_install"]
+
+_APT_S = 900.0
+"""A compiler on a slow connection."""
 
 
 @click.command("doctor")
@@ -32,15 +34,15 @@ def command(fix: bool, quiet: bool) -> None:
     if fix and packages:
         _install(machine, packages)
         findings = examine(machine)
-    for line in lines(findings, quiet=quiet):
+    for line in lines(findings, quiet=quiet, root=machine.is_root()):
         click.echo(line)
     missing = [finding.name for finding in findings if finding.needed and not finding.met]
     if missing:
         raise EnvironmentLacks(f"this system lacks: {', '.join(missing)}")
 
 
-def lines(findings: Sequence[Finding], *, quiet: bool) -> list[str]:
-    """One line per finding with its mark, and how to mend what is missing."""
+def lines(findings: Sequence[Finding], *, quiet: bool, root: bool) -> list[str]:
+    """One line per finding with its mark, and how to mend what is missing: packages all at once."""
     told = []
     for finding in findings:
         if finding.met:
@@ -48,7 +50,9 @@ def lines(findings: Sequence[Finding], *, quiet: bool) -> list[str]:
         elif finding.needed or not quiet:
             mark = "✗" if finding.needed else "·"
             told.append(f"{mark} {finding.name}: {finding.detail}".rstrip(": "))
-            told.append(f"    {finding.remedy}")
+            told += [f"    {finding.remedy}"] if finding.remedy else []
+    if packages := packages_to_install(findings):
+        told += ["Install what is missing with:", f"    {_apt_get(packages, root=root)}"]
     return told
 
 
@@ -57,16 +61,22 @@ def packages_to_install(findings: Sequence[Finding]) -> list[str]:
     return [one.package for one in findings if one.package and one.needed and not one.met]
 
 
+def _apt_get(packages: Sequence[str], *, root: bool) -> str:
+    return f"{'' if root else 'sudo '}apt-get install -y {' '.join(packages)}"
+
+
 def _install(machine: Machine, packages: Sequence[str]) -> None:
-    if not machine.is_root():
-        asked = " ".join(packages)
-        raise EnvironmentLacks(f"--fix needs root; run: sudo apt-get install -y {asked}")
+    asked = " ".join(packages)
     if not machine.finds("apt-get"):
-        asked = " ".join(packages)
         raise EnvironmentLacks(f"there is no apt-get here; install what brings {asked}")
-    click.echo(f"installing {' '.join(packages)}")
+    if not machine.is_root():
+        raise EnvironmentLacks(
+            f"this system lacks {asked}, and only root can install them; run: "
+            f"{_apt_get(packages, root=False)}"
+        )
+    click.echo(f"installing {asked}")
     for arguments in (["update", "-q"], ["install", "-y", "-q", *packages]):
-        done = subprocess.run(["apt-get", *arguments], check=False, capture_output=True, text=True)
-        if done.returncode:
-            tail = "\n".join((done.stdout + done.stderr).splitlines()[-8:])
+        code, told = machine.run(["apt-get", *arguments], limit_s=_APT_S)
+        if code:
+            tail = "\n".join(told.splitlines()[-8:])
             raise EnvironmentLacks(f"apt-get {' '.join(arguments)} failed:\n{tail}")

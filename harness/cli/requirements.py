@@ -9,7 +9,6 @@ virtual machines.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,12 +16,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from harness import toolchain
+from harness.errors import EnvironmentLacks
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = ["Finding", "Machine", "System", "examine"]
 
-_RUST = (1, 90)
 _NAT_RULES = """
 table ip tried {
     chain out {
@@ -43,7 +44,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     One requirement and whether it is met.
 
     needed: without it nothing runs; otherwise it is worth knowing and no more.
-    package: the Debian package that brings it. remedy: the command or advice for the reader.
+    package: the Debian package that brings it. remedy: advice for the reader where no package does.
     """
 
     name: str
@@ -63,7 +64,18 @@ class Machine(Protocol):
     def finds(self, program: str) -> bool:
         """Whether the program is installed."""
 
-    def run(self, command: Sequence[str], text: str = "") -> tuple[int, str]:
+    def rust(self) -> str:
+        """
+        What the Rust toolchain says of its version, asked as the user whose build it will be.
+
+        Raises:
+            EnvironmentLacks: there is none that works, or it is too old.
+
+        """
+
+    def run(
+        self, command: Sequence[str], text: str = "", *, limit_s: float = 20.0
+    ) -> tuple[int, str]:
         """Exit code and combined output of a program that gets `text` as its input."""
 
 
@@ -78,9 +90,19 @@ class System:
         """Whether the program is on PATH or where Debian keeps what only root needs."""
         return shutil.which(program, path=_search_path()) is not None
 
-    def run(self, command: Sequence[str], text: str = "") -> tuple[int, str]:
-        """Run it for at most 20 seconds."""
-        environment = os.environ | {"PATH": _search_path(), "LC_ALL": "C"}
+    def rust(self) -> str:
+        """Where the cargo is that would be used; with sudo it is the invoking user's."""
+        return str(toolchain.find_cargo(toolchain.invoking_person()))
+
+    def run(
+        self, command: Sequence[str], text: str = "", *, limit_s: float = 20.0
+    ) -> tuple[int, str]:
+        """Run it, for at most `limit_s`; it asks no questions."""
+        environment = os.environ | {
+            "PATH": _search_path(),
+            "LC_ALL": "C",
+            "DEBIAN_FRONTEND": "noninteractive",
+        }
         try:
             done = subprocess.run(
                 list(command),
@@ -88,14 +110,14 @@ class System:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                timeout=20,
+                timeout=limit_s,
                 check=False,
                 env=environment,
             )
         except OSError as error:
             return 127, str(error)
         except subprocess.TimeoutExpired:
-            return 124, "no answer within 20 s"
+            return 124, f"no answer within {limit_s:g} s"
         return done.returncode, done.stdout
 
 
@@ -115,14 +137,12 @@ def examine(machine: Machine) -> list[Finding]:
 
 
 def _root(machine: Machine) -> Finding:
-    sudo = machine.finds("sudo")
     return Finding(
         name="root",
         met=machine.is_root(),
         needed=False,
         detail="" if machine.is_root() else "the embedded cluster makes namespaces and needs it",
-        remedy=("sudo -E " if sudo else "run as root: ")
-        + "meshmark run conformance; or --cluster kind, which needs Docker instead",
+        remedy="run `sudo make conformance`; or take a cluster of yours: --cluster context:NAME",
     )
 
 
@@ -143,21 +163,16 @@ def _program(
         detail=detail,
         needed=needed,
         package=package,
-        remedy=f"apt-get install -y {package}",
     )
 
 
 def _rust(machine: Machine) -> Finding:
-    code, told = machine.run(["cargo", "--version"])
-    found = re.search(r"(\d+)\.(\d+)", told)
-    met = code == 0 and found is not None and tuple(map(int, found.groups())) >= _RUST
-    wanted = ".".join(map(str, _RUST))
-    return Finding(
-        name=f"Rust {wanted} or newer",
-        met=met,
-        detail=_first_line(told) if code == 0 else "not found",
-        remedy="install or update it as https://rustup.rs says, then open a new shell",
-    )
+    wanted = ".".join(map(str, toolchain.MINIMUM_RUST))
+    name = f"Rust {wanted} or newer"
+    try:
+        return Finding(name=name, met=True, detail=machine.rust())
+    except EnvironmentLacks as error:
+        return Finding(name=name, met=False, remedy=str(error))
 
 
 def _kernel(machine: Machine) -> list[Finding]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["check_selection", "command", "pytest_arguments", "run_suite"]
 
 _SUITES = ("conformance", "perf", "chaos", "mutants")
-_ENGINES = ("embedded", "kind")
+_ENGINES = ("embedded",)
 _CHECK_ID = re.compile(r"\b[A-Za-z]{2,3}-\d+\b")
 _PYTEST_CODES: dict[int, int] = {
     pytest.ExitCode.INTERNAL_ERROR: Exit.HARNESS,
@@ -38,9 +38,7 @@ _SECONDS_PER_TEST = 300
 @click.command("run")
 @click.argument("suite", type=click.Choice(_SUITES))
 @click.option("--mesh", default="reference", show_default=True, help="Mesh to judge.")
-@click.option(
-    "--cluster", default="embedded", show_default=True, help="embedded, kind or context:NAME."
-)
+@click.option("--cluster", default="embedded", show_default=True, help="embedded, or context:NAME.")
 @click.option(
     "--proxy-binary",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -163,7 +161,10 @@ def _check_names(options: Options) -> None:
         known = f"; known: {', '.join(meshes.NAMES)}"
         raise UsageError(f"no mesh {options.mesh!r}{near(options.mesh, meshes.NAMES) or known}")
     if options.cluster not in _ENGINES and not options.cluster.startswith("context:"):
-        known = "; known: embedded, kind and context:NAME"
+        known = (
+            "; known: embedded, and context:NAME for a cluster of your kubeconfig "
+            "(context:kind-NAME for one of kind)"
+        )
         raise UsageError(
             f"no cluster {options.cluster!r}{near(options.cluster, _ENGINES) or known}"
         )

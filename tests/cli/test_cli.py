@@ -55,7 +55,8 @@ def test_help_imports_little_and_so_answers_soon() -> None:
     ("arguments", "told"),
     [
         (["run", "conformance", "--mesh", "refrence"], "did you mean reference?"),
-        (["run", "conformance", "--cluster", "kid"], "did you mean kind?"),
+        (["run", "conformance", "--cluster", "embeded"], "did you mean embedded?"),
+        (["run", "conformance", "--cluster", "kind"], "context:kind-NAME for one of kind"),
         (["run", "conformance", "-k", "TLS-99"], "did you mean TLS-0"),
         (["run", "nothing"], "'nothing' is not one of"),
         (["report", "no-such-run"], "no run 'no-such-run' below"),

@@ -219,8 +219,9 @@ def require() -> None:
     """
     if os.geteuid() != 0:
         raise EnvironmentLacks(
-            f"the embedded cluster makes network namespaces, which takes root: run `{_with_sudo()}`, "
-            "or use a cluster that you have, of kind for instance: `--cluster context:NAME`"
+            "the embedded cluster makes network namespaces, which takes root: run "
+            f"`{_with_sudo()}`, or use a cluster that you have, of kind for instance: "
+            "`--cluster context:NAME`"
         )
     missing = [package for program, package in _PROGRAMS.items() if not _found(program)]
     if missing:
