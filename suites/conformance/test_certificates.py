@@ -220,6 +220,6 @@ def _until_refused(caller: Member, server: Member) -> None:
         lambda: caller.app.one(Plan(url=server.url())),
         what=f"{server.role.name} refuses {caller.role.name}",
         holds=lambda outcome: not outcome.ok,
-        timeout_s=30.0,
+        timeout_s=15.0,
         hint="The policy was applied; the sidecar of the server still accepts.",
     )
