@@ -6,7 +6,29 @@ VENV   := .venv
 TOX    := $(VENV)/bin/tox
 
 .DEFAULT_GOAL := help
-.PHONY: help conformance test mutants perf doctor clean prerequisites
+.PHONY: help conformance test mutants perf doctor clean prerequisites privilege
+
+# With sudo only what needs root runs as root. Everything else is done as the user who called it, in
+# whose home the Rust toolchain may be; files that root made all the same are handed back.
+ifeq ($(shell id -u)/$(SUDO_UID),0/$(shell stat -c %u .))
+ifneq ($(SUDO_UID),0)
+USER_HOME := $(shell getent passwd $(SUDO_UID) | cut -d: -f6)
+export PATH := $(PATH):$(USER_HOME)/.cargo/bin
+AS_USER   := runuser -u $(SUDO_USER) -- env HOME=$(USER_HOME)
+HAND_BACK := find . -xdev -user root -exec chown -h $(SUDO_UID):$(SUDO_GID) {} +
+endif
+endif
+
+FREE_ENVS := lint,unit,rust
+ROOT_ENVS := contract,conformance
+ifdef AS_USER
+with_root = $(VENV)/bin/meshmark doctor --fix --quiet && $(AS_USER) $(TOX) run -q --notest -e $(1) \
+  && { $(TOX) run -q --skip-pkg-install -e $(1); code=$$?; $(HAND_BACK); exit $$code; }
+all_tests = $(AS_USER) $(TOX) run -e $(FREE_ENVS); free=$$?; ($(call with_root,$(ROOT_ENVS))) && exit $$free
+else
+with_root = $(TOX) run -q -e $(1)
+all_tests = $(TOX) run -e $(FREE_ENVS),$(ROOT_ENVS)
+endif
 
 help:
 	@echo 'make conformance   build the reference mesh, run the conformance suite, write out/latest/report.html'
@@ -16,23 +38,29 @@ help:
 	@echo 'make doctor        what this machine lacks, and the command that installs it'
 	@echo 'make clean         remove what was built here'
 
-conformance: $(TOX)
-	@$(TOX) run -q -e conformance
+conformance: privilege $(TOX)
+	@$(call with_root,conformance)
 
-test: $(TOX)
-	@$(TOX) run
+test: privilege $(TOX)
+	@$(all_tests)
 
-mutants: $(TOX)
-	@$(TOX) run -q -e mutants
+mutants: privilege $(TOX)
+	@$(call with_root,mutants)
 
-perf: $(TOX)
-	@$(TOX) run -q -e perf
+perf: privilege $(TOX)
+	@$(call with_root,perf)
 
 doctor: $(TOX)
 	@$(VENV)/bin/meshmark doctor
 
 clean:
 	rm -rf $(VENV) .tox target out
+
+privilege:
+	@[ "$$(id -u)" = 0 ] || { \
+	  echo 'The cluster is made of network namespaces of this machine, which takes root. Run:'; \
+	  echo '    sudo make $(MAKECMDGOALS)'; \
+	  echo 'Only the cluster runs as root then; the build and every file stay yours.'; exit 77; }
 
 # What must be there before there is a virtual environment that could say it better.
 prerequisites:
@@ -53,6 +81,7 @@ prerequisites:
 
 $(TOX): pyproject.toml | prerequisites
 	@echo 'Making $(VENV) (once) …'
-	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e . 'tox>=4.30'
-	@touch $(TOX)
+	@$(AS_USER) $(PYTHON) -m venv $(VENV)
+	@$(AS_USER) $(VENV)/bin/python -m pip install -q --disable-pip-version-check -e . 'tox>=4.30'
+	@$(AS_USER) $(VENV)/bin/python -m compileall -q harness reference_mesh reports suites
+	@$(AS_USER) touch $(TOX)

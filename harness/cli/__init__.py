@@ -9,7 +9,9 @@ worse, 2 inconclusive, 64 usage, 70 harness error.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -59,6 +61,8 @@ def _cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run `meshmark` and end the process with the exit code of the command."""
+    if os.geteuid() == 0 and "SUDO_UID" in os.environ:
+        _leave_no_bytecode(int(os.environ["SUDO_UID"]), int(os.environ.get("SUDO_GID", "-1")))
     try:
         code = _cli.main(arguments, prog_name="meshmark", standalone_mode=False)
     except click.UsageError as error:
@@ -74,3 +78,14 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo("meshmark: interrupted", err=True)
         code = _HARNESS
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _leave_no_bytecode(uid: int, gid: int) -> None:
+    """Keep root's bytecode out of the user's clone; what is there from getting here is theirs."""
+    sys.dont_write_bytecode = True
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    here = Path(__file__).parent
+    for cache in (here.parent / "__pycache__", here / "__pycache__"):
+        for path in (cache, *cache.glob("*")):
+            if path.exists() and path.stat().st_uid == 0:
+                os.chown(path, uid, gid, follow_symlinks=False)

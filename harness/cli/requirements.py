@@ -185,11 +185,12 @@ def _kernel(machine: Machine) -> list[Finding]:
             "links between namespaces (veth)",
             lambda: machine.run(["unshare", "--net", sys.executable, "-c", _VETH]),
         ),
-        (
-            "address translation (nftables nat)",
-            lambda: machine.run(["unshare", "--net", "nft", "-f", "-"], _NAT_RULES),
-        ),
     ]
+    if machine.finds("nft"):
+        rules = ["unshare", "--net", "nft", "-f", "-"]
+        attempts.append(
+            ("address translation (nftables nat)", lambda: machine.run(rules, _NAT_RULES))
+        )
     if not machine.is_root():
         return []
     findings = []
