@@ -163,16 +163,17 @@ class ReferenceMesh:
         return pod
 
     def express(self, intent: Intent) -> list[Resource]:
-        """A Server for the target, and an authorization for each source."""
+        """An authorization for each source, and a Server for the target."""
         target = intent.target
         if isinstance(intent, TlsPolicy):
             strict = intent.mode is TlsMode.STRICT
             access = "all-authenticated" if strict else "all-unauthenticated"
             return [_server(intent.name, target, access=access)]
-        made = [_server(intent.name, target, access="deny")]
+        made: list[Resource] = []
         for number, source in enumerate(intent.sources):
             made += _authorization(f"{intent.name}-{number}", intent.name, target, source)
-        return made
+        # Last, so that nobody who is admitted is denied in between, and connections live on.
+        return [*made, _server(intent.name, target, access="deny")]
 
     def identity(
         self, namespace: str, service_account: str, *, trust_domain: str | None = None
