@@ -12,14 +12,14 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from suites.mutants import issuing
+from suites.mutants import injecting, issuing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["DEFECTS", "main"]
 
-DEFECTS: dict[str, Callable[[], None]] = {**issuing.DEFECTS}
+DEFECTS: dict[str, Callable[[], None]] = {**issuing.DEFECTS, **injecting.DEFECTS}
 """What to do to the modules of the control plane, by the defect's id in the catalogue."""
 
 

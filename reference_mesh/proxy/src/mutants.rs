@@ -34,8 +34,10 @@ pub enum Mutant {
     DeniedReachesBackend,
     /// Headers of one connection are passed on to the next.
     HopByHopKept,
-    /// Trailers are lost.
+    /// Trailers are lost, but for the status of a gRPC call.
     TrailersDropped,
+    /// A request's `content-length` counts beside its `transfer-encoding`.
+    LengthBesideCoding,
     /// A response to HEAD is framed as if it had content.
     HeadWithBody,
     /// The end of one direction ends both.
@@ -64,12 +66,18 @@ pub enum Mutant {
     RouteByWrongPort,
     /// Each request logs an ERROR line.
     LogsError,
-    /// Traffic is accepted before there is a certificate.
+    /// Traffic flows before there is a certificate: peers' proxies are then dialled without TLS.
     LeaksWhileRestarting,
     /// A session is resumed without another look at the client's certificate.
     ResumesUnverified,
     /// Who first called is taken for everybody who calls later.
     FirstClientForAll,
+    /// Of the endpoints of a service, only those that were heard of first are known.
+    StaleEndpoints,
+    /// A control plane that is not heard any more takes its endpoints along.
+    ForgetsEndpoints,
+    /// Any change of policy ends opaque connections.
+    ResetsOnChange,
 }
 
 // === impl Mutant ===
@@ -94,6 +102,7 @@ impl Mutant {
             Self::DeniedReachesBackend => "denied-reaches-backend",
             Self::HopByHopKept => "hop-by-hop-kept",
             Self::TrailersDropped => "trailers-dropped",
+            Self::LengthBesideCoding => "length-beside-coding",
             Self::HeadWithBody => "head-with-body",
             Self::HalfCloseLost => "half-close-lost",
             Self::BodyTruncated => "body-truncated",
@@ -111,6 +120,9 @@ impl Mutant {
             Self::LeaksWhileRestarting => "leaks-while-restarting",
             Self::ResumesUnverified => "resumes-unverified",
             Self::FirstClientForAll => "first-client-for-all",
+            Self::StaleEndpoints => "stale-endpoints",
+            Self::ForgetsEndpoints => "forgets-endpoints",
+            Self::ResetsOnChange => "resets-on-change",
         }
     }
 }

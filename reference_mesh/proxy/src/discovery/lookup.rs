@@ -21,6 +21,7 @@ use super::follow::Follower;
 use super::watches::Feed;
 use super::{Endpoint, EndpointsState, Profile, Settings};
 use crate::control::Client;
+use crate::mutants::{self, Mutant};
 use crate::policy::inbound::ServerPolicy;
 use crate::policy::outbound::Policy;
 
@@ -144,6 +145,9 @@ impl Lookup {
             if is_final(&status) {
                 feed.set(EndpointsState::Rejected);
                 return feed.heard(true);
+            }
+            if mutants::active(Mutant::ForgetsEndpoints) {
+                feed.set(EndpointsState::Empty { exists: false });
             }
             follower.pause().await;
         }

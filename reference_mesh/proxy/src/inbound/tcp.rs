@@ -75,7 +75,8 @@ async fn revoked(session: &Session) {
     let mut policy = session.policy.borrow().clone();
     while policy.changed().await.is_ok() {
         let policy = policy.borrow_and_update().clone();
-        let admitted = authorize(&policy.authorizations, &session.as_client()).is_some();
+        let admitted = authorize(&policy.authorizations, &session.as_client()).is_some()
+            && !mutants::active(Mutant::ResetsOnChange);
         if !admitted && !mutants::active(Mutant::OpaqueNotEnforced) {
             tracing::info!(
                 client = %session.client,

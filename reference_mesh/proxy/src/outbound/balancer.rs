@@ -17,6 +17,7 @@ use crate::balance::pick;
 use crate::discovery::{Endpoint as Discovered, EndpointsState};
 use crate::http::error::ProxyError;
 use crate::http::task::Owned;
+use crate::mutants::{self, Mutant};
 use crate::policy::outbound::{Balance, Queue};
 use crate::telemetry::{Balancer as Metrics, Update};
 use crate::transport::connect::ConnectError;
@@ -226,6 +227,9 @@ async fn follow(balancer: Weak<Balancer>, mut states: watch::Receiver<EndpointsS
             };
             let state = states.borrow_and_update().clone();
             balancer.update(&state);
+            if mutants::active(Mutant::StaleEndpoints) && !balancer.endpoints.borrow().is_empty() {
+                return;
+            }
         }
         if states.changed().await.is_err() {
             return;
