@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Self
 import httpx2
 import msgspec
 
-from harness.cluster import Cluster, Image
+from harness.cluster.python_image import python_image
 from harness.errors import ClusterError
 from harness.load.blocks import Block, BlockResult
 from harness.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
+
+    from harness.cluster import Cluster, Image
 
 __all__ = ["AGENT_PORT", "IMAGE", "Agent", "Arm", "image", "measure"]
 
@@ -109,10 +111,6 @@ def measure(
     return results
 
 
-def image(folders: Iterable[tuple[str, str]], python: str) -> Image:
-    """The image of a load agent: `python` and the folders that it needs, at their own paths."""
-    return Image(
-        reference=IMAGE,
-        binds=list(folders),
-        entrypoint=[python, "-m", "harness.load.agent", f"--port={AGENT_PORT}"],
-    )
+def image() -> Image:
+    """The image of a load agent."""
+    return python_image(IMAGE, "harness.load.agent", f"--port={AGENT_PORT}")

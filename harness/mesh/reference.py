@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from harness import toolchain
 from harness.cluster import Image
+from harness.cluster.python_image import python_image
 from harness.errors import MeshError
 from harness.mesh import resources, scrape
 from harness.mesh.authority import Authority
@@ -230,15 +231,10 @@ def _proxy_image(options: MeshOptions) -> Image:
 
 
 def _control_plane_image(options: MeshOptions) -> Image:
-    """The Python that runs this, with the project's packages, at the same paths as here."""
+    """The control plane, or its twin that a mutant can be planted in."""
     module = "suites.mutants.control_plane" if options.mutant else "reference_mesh.control_plane"
-    folders = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2]}
-    return Image(
-        reference=_CONTROL_PLANE_IMAGE,
-        binds=[(folder, str(folder)) for folder in sorted(folders)],
-        entrypoint=[sys.executable, "-m", module],
-        env={"MESHMARK_MUTANT": options.mutant} if options.mutant else {},
-    )
+    env = {"MESHMARK_MUTANT": options.mutant} if options.mutant else {}
+    return python_image(_CONTROL_PLANE_IMAGE, module, env=env)
 
 
 def _server(name: str, target: Target, *, access: str) -> Resource:

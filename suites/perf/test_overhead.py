@@ -12,8 +12,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import statistics
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -81,7 +79,7 @@ class Load:
 def load(lab_of: Callable[[Lane], Lab], run_options: Options, run_context: RunContext) -> Load:
     """One measurement, judged by several checks."""
     lab = lab_of(Lane.STEADY)
-    lab.cluster.load_images([arms.image(_folders(), sys.executable)])
+    lab.cluster.load_images([arms.image()])
     with lab.space("perf") as space, contextlib.ExitStack() as agents:
         server = space.deploy("server", wait=False)
         plain = space.deploy("plain", meshed=False, wait=False)
@@ -172,13 +170,6 @@ def _load_pod(space: Space, name: str, *, meshed: bool) -> None:
     }
     made = space.lab.mesh.enroll(pod) if meshed else pod
     resources.apply(space.lab.cluster.client(), [made])
-
-
-def _folders() -> list[tuple[str, str]]:
-    """What the agent's Python needs, at its own paths."""
-    package = Path(__file__).parents[2]
-    folders = {Path(sys.prefix), Path(sys.base_prefix), package}
-    return [(str(folder), str(folder)) for folder in sorted(folders)]
 
 
 def _sidecars(space: Space) -> dict[str, ProcessFacts]:
