@@ -12,23 +12,34 @@ from harness.mesh import resources
 from harness.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from suites.lab import Lab, Member
 
-__all__ = ["control_plane_down", "restart_control_plane", "roll", "scale"]
+__all__ = ["control_plane_down", "issuer_down", "restart_control_plane", "roll", "scale"]
 
 _GONE_S = 60.0
 _AVAILABLE_S = 90.0
 
 
-@contextlib.contextmanager
-def control_plane_down(lab: Lab) -> Iterator[None]:
+def control_plane_down(lab: Lab) -> AbstractContextManager[None]:
     """No pod of the control plane runs within the block; all are back when it has ended."""
+    return _down(lab, lab.mesh.control_plane())
+
+
+def issuer_down(lab: Lab) -> AbstractContextManager[None]:
+    """Nothing issues certificates within the block; what did is back when it has ended."""
+    issuer = lab.mesh.issuer()
+    return _down(lab, {issuer.namespace: [issuer.deployment]})
+
+
+@contextlib.contextmanager
+def _down(lab: Lab, deployments: Mapping[str, Sequence[str]]) -> Iterator[None]:
     client = lab.cluster.client()
     wanted: dict[tuple[str, str], int] = {}
     try:
-        for namespace, names in lab.mesh.control_plane().items():
+        for namespace, names in deployments.items():
             for name in names:
                 wanted[namespace, name] = resources.scale(client, namespace, name, 0)
         for namespace, name in wanted:
@@ -37,7 +48,7 @@ def control_plane_down(lab: Lab) -> Iterator[None]:
     finally:
         for (namespace, name), replicas in wanted.items():
             resources.scale(client, namespace, name, replicas)
-        for namespace, names in lab.mesh.control_plane().items():
+        for namespace, names in deployments.items():
             resources.deployments_available(lab.cluster, namespace, names, timeout_s=_AVAILABLE_S)
 
 

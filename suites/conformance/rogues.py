@@ -69,14 +69,19 @@ def at_ingress(
     server: Member,
     certificate: Certificate | None,
     *,
+    address: str | None = None,
     session: str | None = None,
     headers: Iterable[tuple[str, str]] = (),
 ) -> TlsProbe:
-    """A request to a member by the way that peers of the mesh take."""
+    """
+    A request to a member by the way that peers of the mesh take.
+
+    address: that of one pod; None is the first.
+    """
     point = server.space.lab.mesh.ingress_point(server.space.name, server.role.account, HTTP_PORT)
     port = point.transport_header_port
     return TlsProbe(
-        address=f"{server.address()}:{point.port}",
+        address=f"{address or server.address()}:{point.port}",
         server_name=point.sni,
         alpn=point.alpn,
         cert_pem=certificate.chain_pem if certificate else None,
