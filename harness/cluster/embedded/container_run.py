@@ -65,11 +65,13 @@ class ContainerRun:
     """
     One start of a container, from then on.
 
+    spec: what the container was to be then.
     request: what the spawner was given.
     identity: 64 hexadecimal digits, unique for each start.
     namespace: what tells this container's processes from others; closed by `kill_orphans`.
     """
 
+    spec: Obj
     process: Process
     log: ContainerLog
     request: dict[str, Any]
@@ -90,13 +92,13 @@ class ContainerRun:
             code = await asyncio.shield(process.ended)
         finally:
             process.kill()
+        if code:  # else nobody reads what it said
+            await _whole(log)
         return code, process.failed or log.tail(50, _EXEC_OUTPUT_BYTES)
 
     async def log_whole(self) -> None:
         """Wait, not for long, until all that the container wrote is in its log."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LOG_END_S):
-                await self.log.whole.wait()
+        await _whole(self.log)
 
     def kill_orphans(self) -> None:
         """
@@ -113,7 +115,7 @@ class ContainerRun:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(int(name), signal.SIGKILL)
 
-    def last_state(self, spec: Obj, *, starved: bool) -> dict[str, Any]:
+    def last_state(self, *, starved: bool) -> dict[str, Any]:
         """The `terminated` state of the run; starved: the kernel killed for its memory."""
         code = self.process.ended.result()
         reason = "Completed" if code == 0 else "Error"
@@ -128,18 +130,25 @@ class ContainerRun:
             "finishedAt": timestamp(),
             "containerID": f"meshmark://{self.identity}",
         }
-        message = self.process.failed or self._message(spec, code)
+        message = self.process.failed or self._message(code)
         return state | ({"message": message} if message else {})
 
-    def _message(self, spec: Obj, code: int) -> str:
+    def _message(self, code: int) -> str:
         """What the container left as its last word, or its log where that stands in for it."""
         with contextlib.suppress(OSError), Path(self.request["message_file"]).open("rb") as file:
             said = file.read(_MESSAGE_BYTES).decode(errors="replace")
             if said:
                 return said
-        if code and spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
+        if code and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             return self.log.tail(_MESSAGE_LINES, _MESSAGE_BYTES // 2)
         return ""
+
+
+async def _whole(log: ContainerLog) -> None:
+    # Its end is read later than the exit is told of; a process left behind may keep it open.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LOG_END_S):
+            await log.whole.wait()
 
 
 def make_message_file(path: str) -> None:

@@ -23,6 +23,7 @@ from harness.cluster.embedded.container_run import (
     make_message_file,
 )
 from harness.cluster.embedded.logs import ContainerLog
+from harness.cluster.embedded.racing import first_of
 from harness.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ class ContainerRunner:
         self._stopping = asyncio.Event()
         self._runs = 0
         self._back_off_s = 0.0
-        self._replacing: asyncio.Future[None] | None = None
+        self._replacing: asyncio.Task[None] | None = None
+        """Ends the run whose specification has changed; awaited by `_attend`."""
 
     @property
     def done(self) -> bool:
@@ -119,6 +121,9 @@ class ContainerRunner:
             run = await self._start()
             if run is None:
                 return
+            if self._stopping.is_set() or run.spec is not self.spec:
+                # Decided while it was being forked, when there was no process to end yet.
+                run.process.kill()
             ran_s = await self._attend(run)
             if self._stopping.is_set() or not self._restarts():
                 return
@@ -137,7 +142,7 @@ class ContainerRunner:
         self.spec = spec
         if self._current is not None:
             why = f"Container {self.name} definition changed, will be restarted"
-            self._replacing = asyncio.ensure_future(self._end(self._current, self._grace_s(), why))
+            self._replacing = asyncio.create_task(self._end(self._current, self._grace_s(), why))
 
     def kill(self) -> None:
         """End it at once; what follows is as if it had died by itself."""
@@ -163,7 +168,7 @@ class ContainerRunner:
                 )
                 make_message_file(request["message_file"])
                 return await self._launch(request)
-            except ClusterError as error:
+            except (ClusterError, OSError) as error:
                 missing = isinstance(error, environment.ConfigMissing)
                 self._wait(
                     "CreateContainerConfigError" if missing else "CreateContainerError", str(error)
@@ -175,36 +180,29 @@ class ContainerRunner:
     async def _wait_for_image(self) -> None:
         images, reference = self._context.images, self.spec["image"]
         why = images.missing(reference)
-        loaded = asyncio.ensure_future(images.wait_for_load())
-        stopped = asyncio.ensure_future(self._stopping.wait())
-        try:
-            self._wait("ErrImagePull", why)
-            self._event("Failed", f'Failed to pull image "{reference}": {why}', warning=True)
-            await asyncio.wait(
-                {loaded, stopped}, timeout=_RETRY_S, return_when=asyncio.FIRST_COMPLETED
-            )
-            if not loaded.done() and not stopped.done():
-                self._wait("ImagePullBackOff", why)
-                self._event("BackOff", f'Back-off pulling image "{reference}"', normal=True)
-                await asyncio.wait({loaded, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            loaded.cancel()
-            stopped.cancel()
+        loaded = images.next_load()
+        self._wait("ErrImagePull", why)
+        self._event("Failed", f'Failed to pull image "{reference}": {why}', warning=True)
+        await first_of(loaded.wait(), self._stopping.wait(), timeout_s=_RETRY_S)
+        if not loaded.is_set() and not self._stopping.is_set():
+            self._wait("ImagePullBackOff", why)
+            self._event("BackOff", f'Back-off pulling image "{reference}"')
+            await first_of(loaded.wait(), self._stopping.wait())
 
     async def _launch(self, request: dict[str, Any]) -> ContainerRun:
-        log = ContainerLog()
-        output = log.pipe()
-        identity = secrets.token_hex(32)
+        spec, identity = self.spec, secrets.token_hex(32)
         request = {
             **request,
             "sandbox": self._context.sandbox.pid,
             "cgroups": self._limit(identity, request["limits"]),
         }
+        log = ContainerLog()
+        output = log.pipe()
         try:
             process = await self._context.starter.container(request, output)
         finally:
             os.close(output)
-        run = ContainerRun(process, log, request, identity, MountNamespace(process.pid))
+        run = ContainerRun(spec, process, log, request, identity, MountNamespace(process.pid))
         self._current = run
         if self._runs:
             self.restarts += 1
@@ -248,6 +246,9 @@ class ContainerRunner:
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
+        if self._replacing is not None:
+            await self._replacing
+            self._replacing = None
         run.kill_orphans()
         await run.log_whole()
         self._current = None
@@ -256,7 +257,7 @@ class ContainerRunner:
         self.exit_code = run.process.ended.result()
         starved = self._context.cgroups.killed_for_memory(run.identity)
         self._context.cgroups.release(run.identity)
-        self.state = {"terminated": run.last_state(self.spec, starved=starved)}
+        self.state = {"terminated": run.last_state(starved=starved)}
         if run.process.failed:
             self._event("Failed", f"Error: {run.process.failed}", warning=True)
         self._context.changed()
@@ -297,20 +298,15 @@ class ContainerRunner:
                 float(probe.get("timeoutSeconds") or 1),
             )
 
-        watching = asyncio.ensure_future(probes.watch(probe, attempt, tell, once=kind == "Startup"))
-        try:
-            if kind == "Readiness":
-                await watching
-                return
-            failed = asyncio.ensure_future(failing.wait())
-            await asyncio.wait({watching, failed}, return_when=asyncio.FIRST_COMPLETED)
-            failed.cancel()
-            if failing.is_set():
-                grace_s = probe.get("terminationGracePeriodSeconds")
-                what = f"Container {self.name} failed {kind.lower()} probe, will be restarted"
-                await self._end(run, self._grace_s() if grace_s is None else grace_s, what)
-        finally:
-            watching.cancel()
+        watching = probes.watch(probe, attempt, tell, once=kind == "Startup")
+        if kind == "Readiness":
+            await watching
+            return
+        await first_of(watching, failing.wait())
+        if failing.is_set():
+            grace_s = probe.get("terminationGracePeriodSeconds")
+            what = f"Container {self.name} failed {kind.lower()} probe, will be restarted"
+            await self._end(run, self._grace_s() if grace_s is None else grace_s, what)
 
     def _on_startup(self, succeeded: bool, _: str) -> None:
         if succeeded:
@@ -343,20 +339,19 @@ class ContainerRunner:
         deadline_s = loop.time() + grace_s
         hook = (self.spec.get("lifecycle") or {}).get("preStop")
         if hook is not None and grace_s > 0:
-            ended = run.process.ended
-            attempt = asyncio.ensure_future(self._hook(run, hook, grace_s))
-            either: set[asyncio.Future[Any]] = {attempt, ended}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not attempt.done():
-                attempt.cancel()
-            elif attempt.exception() is not None:
-                failure = f"PreStopHook failed: {attempt.exception()}"
-                self._event("FailedPreStopHook", failure, warning=True)
+            ended = asyncio.shield(run.process.ended)
+            await first_of(self._pre_stop(run, hook, grace_s), ended)
         run.process.send(signal.SIGTERM)
         left_s = max(0.0, deadline_s - loop.time())
         await asyncio.wait({run.process.ended}, timeout=left_s)
         run.process.kill()
         await asyncio.shield(run.process.ended)
+
+    async def _pre_stop(self, run: ContainerRun, hook: Obj, limit_s: float) -> None:
+        try:
+            await self._hook(run, hook, limit_s)
+        except Exception as error:  # whatever is wrong with its hook, the container ends
+            self._event("FailedPreStopHook", f"PreStopHook failed: {error}", warning=True)
 
     async def _hook(self, run: ContainerRun, hook: Obj, limit_s: float) -> None:
         if "sleep" in hook:
@@ -408,9 +403,7 @@ class ContainerRunner:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
 
-    def _event(
-        self, reason: str, message: str, *, warning: bool = False, normal: bool = False
-    ) -> None:
+    def _event(self, reason: str, message: str, *, warning: bool = False) -> None:
         group = "containers" if self.role is Role.MAIN else "initContainers"
         record = self._context.events.warning if warning else self._context.events.normal
         record(self._context.pod, reason, message, f"spec.{group}{{{self.name}}}")

@@ -56,9 +56,9 @@ class Images:
         """The image, if it was loaded."""
         return self._by_reference.get(reference)
 
-    async def wait_for_load(self) -> None:
-        """Wait until images, whichever, are loaded."""
-        await self._loaded.wait()
+    def next_load(self) -> asyncio.Event:
+        """Set by the next `load`, whatever it brings; nothing may be awaited since the look."""
+        return self._loaded
 
     def missing(self, reference: str) -> str:
         """What to tell who asks for an image that is not there."""

@@ -66,6 +66,7 @@ class PodWorker:
         self._store = store
         self._addresses = addresses
         self._sandbox: Process | None = None
+        self._volumes_made = False
         self._finished = False
         self._failure: tuple[str, str] | None = None
         self._dirty = False
@@ -124,12 +125,14 @@ class PodWorker:
             if refused:
                 self._refuse(refused)
             self.address = self._addresses.take()
-            renewing = asyncio.ensure_future(self._refresh_volumes())
+            renewing = asyncio.create_task(self._refresh_volumes())
             try:
                 while not self._ending.is_set() and not self._finished:
                     await self._one_life()
             finally:
                 renewing.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await renewing
             await self._ending.wait()
         finally:
             self._retire()
@@ -137,9 +140,10 @@ class PodWorker:
     # One sandbox's life
 
     async def _one_life(self) -> None:
-        if not await self._prepare():
+        sandbox = await self._prepare()
+        if sandbox is None:
             return
-        lost = asyncio.ensure_future(asyncio.shield(self.sandbox.ended))
+        lost = asyncio.shield(sandbox.ended)
         ending = asyncio.ensure_future(self._ending.wait())
         tasks: list[asyncio.Task[None]] = []
         running = asyncio.ensure_future(self._run_containers(tasks))
@@ -166,16 +170,17 @@ class PodWorker:
         finally:
             for future in (*first, *tasks):
                 future.cancel()
-            if self._sandbox is not None:
-                self._sandbox.kill()
+            await asyncio.gather(*first, *tasks, return_exceptions=True)
+            sandbox.kill()
         self.changed()
 
-    async def _prepare(self) -> bool:
-        """Volumes and sandbox; False when the pod was to end meanwhile."""
+    async def _prepare(self) -> Process | None:
+        """Volumes and sandbox; None when the pod was to end meanwhile."""
         self.changed()
         while not self._ending.is_set():
             try:
                 self.volumes.prepare()
+                self._volumes_made = True
                 self._sandbox = await self.starter.sandbox({
                     "address": self.address,
                     "hostname": environment.hostname(self.pod),
@@ -192,8 +197,8 @@ class PodWorker:
             else:
                 self.pod.setdefault("status", {})["podIP"] = self.address
                 self.pod["status"]["hostIP"] = NODE_ADDRESS
-                return True
-        return False
+                return self._sandbox
+        return None
 
     async def _deadline(self) -> None:
         """Return once the pod's activeDeadlineSeconds are over; never when it has none."""
@@ -283,8 +288,8 @@ class PodWorker:
                 async with asyncio.timeout(min(left_s, 3600.0)):
                     await self._volumes_changed.wait()
             self._volumes_changed.clear()
-            if self._sandbox is None:
-                continue
+            if not self._volumes_made:
+                continue  # what makes them reads what is there then
             try:
                 self.volumes.refresh(self.pod)
             except (ClusterError, NotFound, OSError) as error:
