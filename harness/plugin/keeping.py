@@ -82,12 +82,12 @@ class Keeper:
     def _open(self) -> None:
         options, now = self._options, dt.datetime.now(dt.UTC)
         if options.run_dir is not None:
-            self._folder = RunFolder(options.run_dir)
+            folder = RunFolder(options.run_dir)
         else:
-            self._folder = RunFolder.create(options.out, options.suite, options.mesh, now)
-        self._context.run_dir = self._folder.path
+            folder = RunFolder.create(options.out, options.suite, options.mesh, now)
+        self._context.run_dir = folder.path
         self._run = Run(
-            id=self._folder.path.name,
+            id=folder.path.name,
             suite=options.suite,
             mesh=MeshFacts(name=options.mesh),
             cluster=ClusterFacts(engine=options.cluster.partition(":")[0]),
@@ -96,6 +96,7 @@ class Keeper:
             seed=options.seed,
             fingerprint=fingerprint(_configuration(options), {}, suites_folder()),
         )
+        self._folder = folder
         self._folder.write_run(self._run)
 
     def pytest_report_teststatus(

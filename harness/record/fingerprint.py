@@ -111,7 +111,8 @@ def _first_line(*command: str) -> str:
 
 def _commit(source: Path) -> str:
     """The commit of the clone with `+changes` when files differ from it, or `unknown`."""
-    git = ["git", "-C", str(source)]
+    # Without locks: under sudo a refreshed index would be root's.
+    git = ["git", "--no-optional-locks", "-C", str(source)]
     commit = _first_line(*git, "rev-parse", "--short=12", "HEAD")
     if not commit:
         return "unknown"
