@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from harness.cluster.embedded import container_spec, environment, pod_status
+from harness.cluster.embedded.addresses import wished
 from harness.cluster.embedded.bootstrap import NODE_ADDRESS
 from harness.cluster.embedded.container_runner import ContainerRunner, Role
 from harness.cluster.embedded.environment import Sources
@@ -124,7 +125,7 @@ class PodWorker:
             refused = _unsupported(self.pod)
             if refused:
                 self._refuse(refused)
-            self.address = self._addresses.take()
+            self.address = self._addresses.take(wished(self.pod))
             renewing = asyncio.create_task(self._refresh_volumes())
             try:
                 while not self._ending.is_set() and not self._finished:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.cluster.embedded import state
-from harness.cluster.embedded.addresses import Addresses
+from harness.cluster.embedded.addresses import WISH, Addresses, wished
 from harness.errors import ClusterError, UsageError
 
 
@@ -30,6 +30,23 @@ def test_addresses_are_not_reused_at_once() -> None:
     addresses.give_back(first)
 
     assert addresses.take() != first
+
+
+def test_a_pod_may_wish_for_a_free_address() -> None:
+    addresses = Addresses("10.0.0.0/29", reserved=2)
+    first = addresses.take()
+    pod = {"metadata": {"annotations": {WISH: f'["{first}"]'}}}
+
+    assert addresses.take(wished(pod)) != first
+    addresses.give_back(first)
+    assert addresses.take(wished(pod)) == first
+
+
+@pytest.mark.parametrize("wish", ['["10.9.9.9"]', '["10.0.0.1"]', "[]", "{}", "none", '["x"]'])
+def test_a_wish_that_cannot_be_granted_is_passed_over(wish: str) -> None:
+    addresses = Addresses("10.0.0.0/29", reserved=2)
+
+    assert addresses.take(wished({"metadata": {"annotations": {WISH: wish}}})) == "10.0.0.2"
 
 
 def test_running_out_of_addresses_is_said() -> None:
