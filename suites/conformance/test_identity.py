@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from lightkube.resources.core_v1 import Pod
 
 from harness.mesh.issuance import Request
 from harness.plugin import check
@@ -19,9 +21,12 @@ from suites.conformance import asking, rogues
 if TYPE_CHECKING:
     from harness.plugin import Check
     from suites.conformance.conftest import World
-    from suites.lab import Lab, Member
+    from suites.lab import Lab, Member, Space
 
 REFUSALS = 50
+
+ADDRESS_WISH = "cni.projectcalico.org/ipAddrs"
+"""Annotation by which a pod wishes for an address, where the cluster's network knows wishes."""
 
 
 @check("ID-01")
@@ -149,6 +154,61 @@ def test_application_is_told_who_calls(check: Check, lab: Lab, world: World) -> 
                 check.equal(world.outsider.helper.tls_probe(probe).status, 200, "status")
                 (attempt,) = world.server.app.settled(since).attempts
                 check.equal(attempt.client_ids, [member.identity], "identity from one address")
+
+
+@check("ID-09")
+def test_identity_does_not_stick_to_an_address(check: Check, lab: Lab, world: World) -> None:
+    """A restarted sidecar keeps its identity; another workload at the same address has its own."""
+    assert lab.mesh.sidecar is not None
+    with lab.space("id-09") as space:
+        with check.phase("arrange"):
+            one = space.deploy("one", helper=True)
+            address = one.address()
+        with check.phase("measure"):
+            check.equal(_told_of(world.server, one), {one.identity}, "identity before")
+            before = one.helper.process(lab.mesh.sidecar.process)
+            one.helper.signal("KILL", name=before.name)
+            one.helper.wait_restarted(before)
+            until(
+                lambda: one.app.one(Plan(url=world.server.url())).ok, what="calls", timeout_s=30.0
+            )
+            check.equal(_told_of(world.server, one), {one.identity}, "identity after a restart")
+            called = world.client.app.one(Plan(url=one.url()))
+            check.control(called.pod == "one", "peers call it by its address", seen=called)
+        with check.phase("apply"):
+            one.delete()
+            until(lambda: not _left(space), what="the pod is gone", timeout_s=60.0)
+            wish = {ADDRESS_WISH: json.dumps([address])}
+            two = space.deploy("two", annotations=wish)
+            if two.address() != address:
+                check.inconclusive(
+                    f"the cluster gave {two.address()} to a pod that wished {address}"
+                )
+        with check.phase("converge"):
+            until(
+                lambda: world.client.app.one(Plan(url=two.url())).ok, what="calls", timeout_s=30.0
+            )
+        with check.phase("measure"):
+            check.equal(_told_of(world.server, two), {two.identity}, "identity of who came after")
+            since = two.app.summary().last
+            outcomes = world.client.app.call(Plan(url=one.url(), count=20, concurrency=20))
+            check.equal(sum(outcome.ok for outcome in outcomes), 0, "answers for who is gone")
+            check.equal(len(two.app.settled(since).attempts), 0, "requests to who came after")
+            outcomes = world.client.app.call(Plan(url=two.url(), count=50, concurrency=5))
+            check.equal({outcome.pod for outcome in outcomes}, {"two"}, "who answers")
+
+
+def _left(space: Space) -> list[str]:
+    """Pods of a space, those included that are going away."""
+    found = space.lab.cluster.client().list(Pod, namespace=space.name)
+    return [pod.metadata.name or "" for pod in found if pod.metadata]
+
+
+def _told_of(server: Member, caller: Member) -> set[str]:
+    """By which names the application knows 50 requests of one caller."""
+    since = server.app.summary().last
+    caller.app.call(Plan(url=server.url(), count=50, concurrency=5))
+    return {name for attempt in server.app.settled(since).attempts for name in attempt.client_ids}
 
 
 def _leaf(check: Check, prober: Member, member: Member) -> x509.Certificate:
