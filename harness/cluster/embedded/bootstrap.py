@@ -87,11 +87,18 @@ def main(arguments: list[str]) -> int:
     for name in ("ready_fd", "lifeline_fd"):
         if config[name] >= 0:
             os.close(config[name])
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(first, signal.SIGKILL))
+    signal.signal(signal.SIGTERM, lambda *_: _kill(first))
     _, status = os.waitpid(first, 0)
+    # That pid is free from here on, and the groups are still to be removed.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.close(writing)
     remove_groups(group_name(config["pid"]))
     return 0 if status in (0, signal.SIGKILL) else 1
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _listen(port: int) -> socket.socket:

@@ -47,10 +47,7 @@ def run_container(request: dict[str, Any], output: int, report: Any) -> None:
         syscalls.unshare(syscalls.CLONE_NEWPID)
     # Before the fork, so that whoever learns the pid finds it in its own mount namespace.
     syscalls.unshare(syscalls.CLONE_NEWNS)
-    child = os.fork()
-    if child:
-        report({"pid": child})
-        os._exit(0)
+    _fork_and_report(report)
     try:
         syscalls.set_process_name("container")
         build_root(request)
@@ -70,16 +67,29 @@ def run_exec(request: dict[str, Any], output: int, report: Any) -> None:
     target = f"/proc/{request['target']}/ns"
     for kind in (*_NETWORK, "pid"):
         syscalls.setns(f"{target}/{kind}")
-    child = os.fork()
-    if child:
-        report({"pid": child})
-        os._exit(0)
+    _fork_and_report(report)
     try:
         syscalls.setns(f"{target}/mnt")
         _exec(request, output)
     except OSError as error:
         report({"failed": _explain(error, request)})
     os._exit(_CANNOT_START)
+
+
+def _fork_and_report(report: Any) -> None:
+    """
+    Go on as a child; the parent reports its pid and ends.
+
+    The child waits for that, so that what it reports itself always comes after its pid.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        report({"pid": child})
+        os._exit(0)
+    os.close(writing)
+    os.read(reading, 1)  # ends when the parent does
+    os.close(reading)
 
 
 def _exec(request: dict[str, Any], output: int) -> None:

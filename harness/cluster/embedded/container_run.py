@@ -53,6 +53,19 @@ class MountNamespace:
         except OSError:
             return False
 
+    def kill(self, pid: int) -> None:
+        """End this process if it is in the namespace; never one that got its pid since."""
+        try:
+            held = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        try:
+            if self.holds(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(held, signal.SIGKILL)
+        finally:
+            os.close(held)
+
     def close(self) -> None:
         """Let go of it; nothing is in it from then on."""
         if self._descriptor >= 0:
@@ -112,8 +125,7 @@ class ContainerRun:
                 return
             for name in os.listdir("/proc"):
                 if name.isdigit() and namespace.holds(int(name)):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(int(name), signal.SIGKILL)
+                    namespace.kill(int(name))
 
     def last_state(self, *, starved: bool) -> dict[str, Any]:
         """The `terminated` state of the run; starved: the kernel killed for its memory."""

@@ -2,7 +2,7 @@
 Processes of pods, as the engine holds them: asked of the spawner, reaped by it.
 
 The spawner answers and reports ends over one socket of whole messages. A pid stays valid until its
-end was reported, because nobody but the spawner reaps.
+end was heard of, because nobody but the spawner reaps, and it reports first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness.cluster.embedded.spawner import MAX_MESSAGE_BYTES
 from harness.errors import ClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["Process", "ProcessStarter"]
 
@@ -85,10 +85,19 @@ class ProcessStarter:
         answer: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
         self._asked[number] = answer
         try:
-            socket.send_fds(self._control, [message], list(descriptors))
+            self._send(kind, message, descriptors)
             return await answer
         finally:
             self._asked.pop(number, None)
+
+    def _send(self, kind: str, message: bytes, descriptors: Sequence[int]) -> None:
+        try:
+            socket.send_fds(self._control, [message], descriptors)
+        except BlockingIOError:
+            behind = len(self._asked)
+            raise ClusterError(
+                f"no {kind} can be asked for now: process 1 is {behind} requests behind"
+            ) from None
 
     def _take_news(self) -> None:
         while True:
@@ -105,10 +114,10 @@ class ProcessStarter:
         if "exit" in news:
             process = self._by_pid.pop(news["exit"], None)
             if process is not None:
-                process.ended.set_result(_exit_code(news["status"]))
+                process.ended.set_result(_exit_code(news["code"]))
             unanswered = self._asked.get(news.get("id", 0))
             if unanswered is not None and not unanswered.done():
-                code = _exit_code(news["status"])
+                code = _exit_code(news["code"])
                 why = f"the process for it ended with code {code} before it could start"
                 unanswered.set_exception(ClusterError(why))
             return
@@ -128,7 +137,6 @@ class ProcessStarter:
             answer.set_exception(ClusterError(news["failed"]))
 
 
-def _exit_code(status: int) -> int:
+def _exit_code(code: int) -> int:
     """As container runtimes report it: 128 and the signal's number for a signal."""
-    code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code

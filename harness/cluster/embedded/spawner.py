@@ -7,9 +7,9 @@ over a socket of whole messages: a request is one JSON object, at most one descr
 fork answers on the same socket by itself. When the engine ends, so does process 1, and with it,
 by the kernel's hand, every process of the cluster.
 
-Messages to the engine: `{"id", "pid"}`, `{"id", "failed"}`, `{"exit": pid, "status"}` (as from
-waitpid), the last with the `id` of the request where the fork for a request itself has ended. A
-container that fails before exec sends `failed` after `pid`.
+Messages to the engine: `{"id", "pid"}`, `{"id", "failed"}`, `{"exit": pid, "code"}` (negative: the
+signal that ended it), the last with the `id` of the request where the fork for a request itself has
+ended. A container that fails before exec sends `failed` after `pid`.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ def serve(control: socket.socket, engine: int, lifelines: list[int]) -> int:
                         poll.unregister(control)
                     continue
                 os.read(signals, 512)
-                status = _reap(control, engine, forks)
-                if status is not None:
-                    _say(f"the engine (API server, controllers, node agent) {_ended(status)}")
+                code = _reap(control, engine, forks)
+                if code is not None:
+                    _say(f"the engine (API server, controllers, node agent) {_ended(code)}")
                     return 1
 
 
@@ -93,15 +93,25 @@ def _take_request(control: socket.socket, forks: dict[int, int]) -> bool:
         return False
     try:
         if message:
-            request = json.loads(message)
-            child = os.fork()
-            if child == 0:
-                _become(control, request, descriptors)
-            forks[child] = request["id"]
+            _fork(control, json.loads(message), descriptors, forks)
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
     return bool(message)
+
+
+def _fork(
+    control: socket.socket, request: dict[str, Any], descriptors: list[int], forks: dict[int, int]
+) -> None:
+    try:
+        child = os.fork()
+    except OSError as error:  # out of processes or memory: one pod's failure, not the cluster's
+        why = f"no process can be forked for it: {error.strerror}"
+        control.send(json.dumps({"id": request["id"], "failed": why}).encode())
+        return
+    if child == 0:
+        _become(control, request, descriptors)
+    forks[child] = request["id"]
 
 
 def _become(control: socket.socket, request: dict[str, Any], descriptors: list[int]) -> None:
@@ -127,25 +137,29 @@ def _become(control: socket.socket, request: dict[str, Any], descriptors: list[i
 
 
 def _reap(control: socket.socket, engine: int, forks: dict[int, int]) -> int | None:
-    """Report all that ended; the engine's status if it was among them."""
+    """Report all that ended; the engine's exit code if it was among them."""
     while True:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return None
-        if pid == 0:
+        if ended is None:
             return None
+        pid = ended.si_pid
+        code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
         if pid == engine:
-            return status
-        news = {"exit": pid, "status": status}
+            return code
+        news = {"exit": pid, "code": code}
         if pid in forks:
             news["id"] = forks.pop(pid)
         with contextlib.suppress(OSError):  # the engine is ending: it is reaped next
             control.send(json.dumps(news).encode())
+        # Last: until it is reaped nobody else gets its pid, so no fork can tell of that pid
+        # before the engine has heard that it ended.
+        os.waitpid(pid, 0)
 
 
-def _ended(status: int) -> str:
-    code = os.waitstatus_to_exitcode(status)
+def _ended(code: int) -> str:
     return f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
 
 
