@@ -174,6 +174,14 @@ fn take_line(buf: &mut BytesMut, max: usize) -> Result<Option<Bytes>, BodyError>
 }
 
 fn parse_chunk_size(line: &[u8]) -> Result<u64, BodyError> {
+    if line
+        .iter()
+        .any(|byte| byte.is_ascii_control() && *byte != b'\t')
+    {
+        return Err(BodyError::Malformed(
+            "control character in a chunk-size line",
+        ));
+    }
     let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
     let digits = digits.trim_ascii_end();
     if digits.is_empty() || digits.len() > 16 || !digits.iter().all(u8::is_ascii_hexdigit) {
@@ -250,6 +258,7 @@ mod tests {
             b"-4\r\nwiki\r\n",
             b"0x4\r\nwiki\r\n",
             b"11111111111111111\r\n",
+            b"4;a=\x00\r\nwiki\r\n0\r\n\r\n",
             b"\r\n",
             b"4\r\nwiki\n\n0\r\n\r\n",
             b"0\r\nA b\r\n\r\n",

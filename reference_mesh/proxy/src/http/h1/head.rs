@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
 use crate::http::body::Length;
+use crate::mutants::{self, Mutant};
 
 /// Largest head, in bytes. Browsers and servers in wide use stop between 8 and 64 KiB.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -148,7 +149,11 @@ fn request_length(headers: &HeaderMap, version: Version) -> Result<Length, Refus
     if version == Version::HTTP_10 {
         return Err(Refusal::bad("transfer-encoding in HTTP/1.0"));
     }
-    if length.is_some() {
+    if let Some(value) = length {
+        if mutants::active(Mutant::LengthBesideCoding) {
+            let length = parse_length(value).map(Length::Known);
+            return length.ok_or(Refusal::bad("malformed content-length"));
+        }
         return Err(Refusal::bad("content-length beside transfer-encoding"));
     }
     if codings.next().is_some() {

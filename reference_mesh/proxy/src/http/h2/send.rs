@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll, ready};
 
+use ::http::{HeaderMap, HeaderName};
 use bytes::Bytes;
 use h2::SendStream;
 
@@ -65,8 +66,11 @@ impl Sending {
                         return Poll::Ready(Ok(()));
                     }
                 }
-                Frame::Trailers(trailers) => {
+                Frame::Trailers(mut trailers) => {
                     if mutants::active(Mutant::TrailersDropped) {
+                        trailers = only_status(&trailers);
+                    }
+                    if trailers.is_empty() {
                         self.stream.send_data(Bytes::new(), true)?;
                     } else {
                         self.stream.send_trailers(trailers)?;
@@ -90,4 +94,14 @@ impl Sending {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// The part of a call's trailers without which it has not ended, for [`Mutant::TrailersDropped`].
+fn only_status(trailers: &HeaderMap) -> HeaderMap {
+    let is_status = |name: &HeaderName| matches!(name.as_str(), "grpc-status" | "grpc-message");
+    trailers
+        .iter()
+        .filter(|(name, _)| is_status(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
