@@ -24,7 +24,7 @@ _LONGEST_S = 90.0
 
 
 def image() -> Image:
-    """The Python that runs this, with its packages, at the same paths as here."""
+    """The image of a stock pod."""
     return python_image(_REFERENCE, "suites.stock_grpc")
 
 
