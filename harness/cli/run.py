@@ -93,6 +93,7 @@ def command(
         selection=selection,
     )
     _check_names(options)
+    _check_mutant(options.mutant, catalogue_of(options))
     with_test = checks.implemented(suites_folder() / options.suite)
     check_selection(selection, catalogue_of(options), with_test)
     if options.cluster == "embedded":
@@ -154,6 +155,12 @@ def check_selection(selection: str, catalogue: Catalogue, with_test: Container[s
         raise UsageError(
             f"no test for {', '.join(named)} yet; `meshmark checks` shows which checks have one"
         )
+
+
+def _check_mutant(mutant: str | None, catalogue: Catalogue) -> None:
+    if mutant and mutant not in catalogue.mutants:
+        known = f"; known: {', '.join(catalogue.mutants)}"
+        raise UsageError(f"no mutant {mutant!r}{near(mutant, catalogue.mutants) or known}")
 
 
 def _check_names(options: Options) -> None:

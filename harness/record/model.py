@@ -218,7 +218,8 @@ class KillMatrix(msgspec.Struct, frozen=True, kw_only=True):
     Which check catches which planted defect.
 
     checks: the mutants that each check caught, by check id.
-    core_without_kill: core checks that ran and caught none; a good matrix has an empty list.
+    core_without_kill: core checks that have a test and caught none, also for not passing on the
+        sound mesh; a good matrix has an empty list.
     """
 
     mutants: list[Mutant]

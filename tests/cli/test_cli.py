@@ -129,4 +129,4 @@ def test_a_mutant_is_killed_by_checks_that_pass_without_it_and_fail_with_it() ->
     )
     assert [mutant.killed_by for mutant in matrix.mutants] == [["TLS-10"], []]
     assert matrix.checks == {"RT-01": [], "TLS-10": [first]}
-    assert matrix.core_without_kill == ["RT-01"]
+    assert matrix.core_without_kill == ["RT-01", "TLS-09"]
