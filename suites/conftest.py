@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import time
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,9 @@ def _lab(options: Options, context: RunContext, lane: Lane) -> Iterator[Lab]:
     begun_s = time.perf_counter()
     with choice.opened(options.cluster, name=name, keep=options.keep) as cluster:
         opened_s = time.perf_counter()
+        if options.keep and cluster.engine == "embedded":
+            point = f"export KUBECONFIG={shlex.quote(str(cluster.kubeconfig))}"
+            context.hint(f"kept: {point}  (ends with: meshmark down --name {cluster.name})")
         cluster.load_images([workload_image.build(), *driver.images(mesh_options)])
         loaded_s = time.perf_counter()
         driver.install(cluster, mesh_options)
@@ -82,7 +86,7 @@ def _lab(options: Options, context: RunContext, lane: Lane) -> Iterator[Lab]:
             engine=cluster.engine,
             configuration={"mutant": mesh_options.mutant},
         )
-        yield Lab(cluster, driver)
+        yield Lab(cluster, driver, keep=options.keep)
         if cluster.engine == "external" and not options.keep:
             driver.uninstall(cluster)
 

@@ -48,15 +48,17 @@ class Lab:
     A cluster with a mesh in it.
 
     logbook: errors and restarts of the pods in spaces that are gone.
+    keep: leave the spaces up in the end, for someone to look at.
     """
 
     cluster: Cluster
     mesh: Mesh
     logbook: Logbook = dataclasses.field(default_factory=Logbook, compare=False)
+    keep: bool = False
 
     @contextlib.contextmanager
     def space(self, name: str) -> Iterator[Space]:
-        """Make a namespace for one check, prepared for the mesh; it is deleted in the end."""
+        """Make a namespace for one check, prepared for the mesh; deleted in the end unless kept."""
         name = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")
         client = self.cluster.client()
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
@@ -66,8 +68,9 @@ class Lab:
         finally:
             with contextlib.suppress(ApiError, httpx2.HTTPError):
                 self.logbook.read(self.cluster, name)
-            with contextlib.suppress(ApiError):
-                client.delete(Namespace, name)
+            if not self.keep:
+                with contextlib.suppress(ApiError):
+                    client.delete(Namespace, name)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,6 +40,7 @@ class RunContext:
         self.facts: Facts | None = None
         self._unsent_facts: Facts | None = None
         self._unsent_figures: list[Figure] = []
+        self._unsent_hints: list[str] = []
 
     def describe(
         self,
@@ -70,10 +71,14 @@ class RunContext:
         """Add a measured quantity that belongs to the run, not to one check."""
         self._unsent_figures.append(figure)
 
-    def take_unsent(self) -> tuple[Facts | None, list[Figure]]:
-        """Facts and figures since the last call; they travel with the next record."""
-        unsent = (self._unsent_facts, self._unsent_figures)
-        self._unsent_facts, self._unsent_figures = None, []
+    def hint(self, line: str) -> None:
+        """Have a line told above the last one, such as how to reach a cluster that is kept."""
+        self._unsent_hints.append(line)
+
+    def take_unsent(self) -> tuple[Facts | None, list[Figure], list[str]]:
+        """Facts, figures and hints since the last call; they travel with the next record."""
+        unsent = (self._unsent_facts, self._unsent_figures, self._unsent_hints)
+        self._unsent_facts, self._unsent_figures, self._unsent_hints = None, [], []
         return unsent
 
 

@@ -34,7 +34,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     What one test has to say.
 
     tests: how many selected tests its check has. checks: how many checks the run has.
-    facts, figures: of the run, when new.
+    facts, figures, hints: of the run, when new.
     """
 
     record: CheckRecord
@@ -42,6 +42,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     checks: int
     facts: Facts | None = None
     figures: list[Figure] = []
+    hints: list[str] = []
 
 
 class Collected(msgspec.Struct, kw_only=True):
@@ -179,13 +180,14 @@ class Judge:
             reason=judgement.reason,
             failure=judgement.failure,
         )
-        facts, figures = self._context.take_unsent()
+        facts, figures, hints = self._context.take_unsent()
         return Part(
             record=record,
             tests=self._tests[entry.id],
             checks=len(self._tests),
             facts=facts,
             figures=figures,
+            hints=hints,
         )
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -63,6 +63,7 @@ class Keeper:
         self._collected = Collected()
         self._stray_failures = 0
         self._report: Path | None = None
+        self._hints: list[str] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
@@ -123,6 +124,7 @@ class Keeper:
         if part.facts is not None:
             self._learn(part.facts)
         self._run.figures.extend(part.figures)
+        self._hints.extend(part.hints)
         parts = self._parts.setdefault(part.record.id, [])
         parts.append(part.record)
         if len(parts) == part.tests:
@@ -231,6 +233,8 @@ class Keeper:
     def pytest_unconfigure(self) -> None:
         """Say the last line, after everything that pytest says."""
         if self._folder is not None:
+            for hint in self._hints:
+                self._teller.line(hint)
             self._teller.last(self._run, _short(self._report, self._options.out))
 
 

@@ -179,6 +179,19 @@ def mesh(run_context):
 """
 
 
+def test_hints_of_the_suite_are_told_above_the_last_line(suite: Suite) -> None:
+    result = suite.run(
+        """
+@pytest.fixture(scope="session", autouse=True)
+def kept(run_context): run_context.hint("kept: export KUBECONFIG=here")
+@check("RT-01")
+def test_it(): raise ZeroDivisionError
+"""
+    )
+    lines = [line for line in result.stdout.lines if line]
+    assert lines[-2] == "kept: export KUBECONFIG=here"
+
+
 def test_what_the_mesh_does_not_claim_is_unsupported(suite: Suite) -> None:
     result = suite.run(
         """
