@@ -22,11 +22,11 @@ endif
 FREE_ENVS := lint,unit,rust
 ROOT_ENVS := contract,conformance
 ifdef AS_USER
-with_root = $(VENV)/bin/meshmark doctor --fix --quiet && $(AS_USER) $(TOX) run -q --notest -e $(1) \
-  && { $(TOX) run -q --skip-pkg-install -e $(1); code=$$?; $(HAND_BACK); exit $$code; }
+with_root = $(VENV)/bin/meshmark doctor --fix --quiet && $(AS_USER) $(TOX) run -qq --notest -e $(1) \
+  && { $(TOX) run -qq --skip-pkg-install -e $(1); code=$$?; $(HAND_BACK); exit $$code; }
 all_tests = $(AS_USER) $(TOX) run -e $(FREE_ENVS); free=$$?; ($(call with_root,$(ROOT_ENVS))) && exit $$free
 else
-with_root = $(TOX) run -q -e $(1)
+with_root = $(TOX) run -qq -e $(1)
 all_tests = $(TOX) run -e $(FREE_ENVS),$(ROOT_ENVS)
 endif
 
@@ -39,6 +39,7 @@ help:
 	@echo 'make clean         remove what was built here'
 
 conformance: privilege $(TOX)
+	@[ -e .tox/conformance ] || echo 'Making the environment of the suite (once) …'
 	@$(call with_root,conformance)
 
 test: privilege $(TOX)
