@@ -26,7 +26,7 @@ from harness.cluster.api_cluster import ApiCluster, message
 from harness.cluster.embedded import state
 from harness.cluster.kubeconfig import write_private
 from harness.cluster.model import Image, ProcessFacts
-from harness.errors import ClusterError, EnvironmentLacks, UsageError
+from harness.errors import ClusterError, EnvironmentLacks, NotInTime, UsageError
 from harness.waiting import until
 
 if TYPE_CHECKING:
@@ -127,7 +127,11 @@ def start(
         finally:
             os.close(writing)
             process.terminate()
-            process.wait(_GONE_S)
+            try:
+                process.wait(_GONE_S)
+            except subprocess.TimeoutExpired:  # its end is the cluster's, however it comes
+                process.kill()
+                process.wait()
 
 
 def up(name: str = "meshmark", *, port: int = 0) -> EmbeddedCluster:
@@ -144,7 +148,13 @@ def up(name: str = "meshmark", *, port: int = 0) -> EmbeddedCluster:
     found = state.read(name, create=True)
     process, ready = _launch(name, port, found.log, lifeline=None)
     process.wait(_GONE_S)  # what it left behind is nobody's child
-    found.record(ready["pid"], ready["kubeconfig"])
+    try:
+        found.record(ready["pid"], ready["kubeconfig"])
+    except BaseException as error:  # a cluster that nothing tells of could not be ended
+        os.kill(ready["pid"], signal.SIGTERM)
+        if not isinstance(error, OSError):
+            raise
+        raise EnvironmentLacks(f"{found.folder} cannot be written: {error.strerror}") from error
     return attach(name)
 
 
@@ -298,13 +308,10 @@ def _ready(name: str, reading: int, log: Path) -> dict[str, Any]:
             said += chunk or b""
             return said.endswith(b"\n") or chunk == b""
 
-        until(
-            heard,
-            what=f"cluster {name} ready",
-            timeout_s=_READY_S,
-            interval_s=0.01,
-            hint=_tail(log),
-        )
+        try:
+            until(heard, what=f"cluster {name} ready", timeout_s=_READY_S, interval_s=0.01)
+        except NotInTime as error:
+            raise NotInTime(f"{error}\n{_tail(log)}") from None
     ready: dict[str, Any] = json.loads(said or b'{"failed": "it ended without a word"}')
     if "failed" in ready:
         raise ClusterError(f"cluster {name} did not come up: {ready['failed']}\n{_tail(log)}")

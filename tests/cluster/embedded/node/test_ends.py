@@ -16,7 +16,9 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Node, Pod
 
 from harness.cluster import Image, embedded
-from harness.errors import ClusterError, EnvironmentLacks, UsageError
+from harness.cluster.embedded import launch
+from harness.cluster.embedded.state import State
+from harness.errors import ClusterError, EnvironmentLacks, NotInTime, UsageError
 from harness.waiting import until
 
 if TYPE_CHECKING:
@@ -217,6 +219,35 @@ def test_a_detached_cluster_stays_until_it_is_taken_down() -> None:
     assert not embedded.down("detached")
     with pytest.raises(UsageError, match="meshmark up"):
         embedded.attach("detached")
+
+
+@pytest.mark.usefixtures("state")
+def test_a_cluster_that_cannot_be_written_down_is_not_left_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pids = []
+
+    def full(_: object, pid: int, __: str) -> None:
+        pids.append(pid)
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(State, "record", full)
+    with pytest.raises(EnvironmentLacks, match="No space left"):
+        embedded.up("detached")
+    until(lambda: not Path(f"/proc/{pids[0]}").exists(), what="the cluster gone", timeout_s=5)
+
+
+def test_an_engine_that_is_never_ready_is_quoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = tmp_path / "python"
+    stuck.write_text("#!/bin/sh\necho what it had to say\nexec sleep 60\n")
+    stuck.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(stuck))
+    monkeypatch.setattr(launch, "_READY_S", 0.5)
+
+    with pytest.raises(NotInTime, match="what it had to say"), embedded.start("stuck"):
+        pass
 
 
 def test_files_are_those_of_who_called_sudo(
