@@ -1,14 +1,15 @@
 """
 What a container wrote: kept while its pod exists, bounded, and readable while it grows.
 
-Lines carry the time at which they arrived, as the kubelet's log files do. When the bound is
-reached the oldest lines go, so that a talkative container costs its own history only.
+Lines carry the time at which they arrived, as the kubelet's log files do. When a bound is reached
+the oldest lines go, so that a talkative container costs its own history only.
 """
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import itertools
 import os
 import time
 from collections import deque
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
 
     from harness.cluster.embedded.api.node import LogOptions
 
-__all__ = ["MAX_LOG_BYTES", "ContainerLog"]
+__all__ = ["MAX_LINES", "MAX_LOG_BYTES", "ContainerLog"]
 
 MAX_LOG_BYTES = 10 << 20
 """As the kubelet's default for one log file (containerLogMaxSize)."""
+
+MAX_LINES = 100_000
+"""About 10 MiB of lines of a usual length; each costs 100 bytes beside its text."""
 
 _MAX_LINE_BYTES = 16 << 10
 """Longer lines are kept in pieces of this size, as container runtimes do."""
@@ -83,7 +87,7 @@ class ContainerLog:
 
     def tail(self, lines: int, max_bytes: int = 2048) -> str:
         """The last lines as text, for a message."""
-        kept = [line for _, line in list(self._lines)[-lines:]]
+        kept = [line for _, line in _from(self._lines, max(0, len(self._lines) - lines))]
         return b"".join(kept)[-max_bytes:].decode(errors="replace")
 
     async def read(self, options: LogOptions) -> AsyncIterator[bytes]:
@@ -124,7 +128,7 @@ class ContainerLog:
     def _keep(self, now_s: float, line: bytes) -> None:
         self._lines.append((now_s, line))
         self._bytes += len(line)
-        while self._bytes > MAX_LOG_BYTES:
+        while self._bytes > MAX_LOG_BYTES or len(self._lines) > MAX_LINES:
             self._bytes -= len(self._lines.popleft()[1])
             self._dropped += 1
 
@@ -134,7 +138,10 @@ class ContainerLog:
 
 
 def _from(lines: deque[tuple[float, bytes]], index: int) -> list[tuple[float, bytes]]:
-    return list(lines)[index:] if index else list(lines)
+    # From the end: who follows a long log wants the last few lines of it, again and again.
+    newest = list(itertools.islice(reversed(lines), len(lines) - index))
+    newest.reverse()
+    return newest
 
 
 def _shown(when_s: float, line: bytes, timestamps: bool) -> bytes:

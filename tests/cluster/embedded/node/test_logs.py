@@ -68,3 +68,18 @@ def test_times_are_shown_when_asked_for() -> None:
         assert when.endswith("Z")
 
     asyncio.run(check())
+
+
+def test_lines_are_bounded_however_short_they_are(monkeypatch) -> None:
+    monkeypatch.setattr(logs, "MAX_LINES", 3)
+
+    async def check() -> None:
+        log = ContainerLog()
+        log.append(b"".join(b"%d\n" % number for number in range(9)))
+
+        assert await text(log) == "6\n7\n8\n"
+        assert await text(log, tail_lines=2) == "7\n8\n"
+        assert log.tail(1) == "8\n"
+        assert log.tail(9) == "6\n7\n8\n"
+
+    asyncio.run(check())
