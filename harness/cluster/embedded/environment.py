@@ -26,10 +26,13 @@ __all__ = ["ConfigMissing", "Sources", "environment", "expand", "field", "parse_
 _REFERENCE = re.compile(r"\$(\$|\(([^)]*)\))")
 _SUBSCRIPT = re.compile(r"^(metadata\.(?:labels|annotations))\['([^']+)'\]$")
 _SCALES: dict[str, Decimal | int] = {
-    "": 1, "m": Decimal("0.001"), "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
-    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
+    "": 1, "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"),
+    "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18,
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
 }  # fmt: skip
-_QUANTITY = re.compile(r"^([+-]?[0-9.]+(?:[eE][0-9]+)?)([A-Za-z]{0,2})$")
+_QUANTITY = re.compile(
+    r"^([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?)([A-Za-z]{0,2})$"
+)
 
 
 class ConfigMissing(ClusterError):
@@ -168,7 +171,8 @@ def resource_field(pod: Obj, container: Obj, reference: Obj) -> str:
         value = (resources.get("limits") or {}).get(name)
     if value is None:
         value = {"cpu": str(_cores()), "memory": str(_memory_bytes())}.get(name, "0")
-    ratio = parse_quantity(value) / parse_quantity(reference.get("divisor") or "1")
+    # A divisor of 0 is how the API shows one that was not given.
+    ratio = parse_quantity(value) / (parse_quantity(reference.get("divisor") or "1") or 1)
     return str(int(ratio.to_integral_value("ROUND_CEILING")))
 
 
@@ -177,8 +181,7 @@ def parse_quantity(text: Any) -> Decimal:
     match = _QUANTITY.match(str(text))
     if match is None or match[2] not in _SCALES:
         raise ConfigMissing(f"{text!r} is not a quantity such as 250m or 64Mi")
-    number = Decimal(match[1]) * _SCALES[match[2]]
-    return number or Decimal(0)
+    return Decimal(match[1]) * _SCALES[match[2]]
 
 
 def _value_from(pod: Obj, container: Obj, source: Obj, sources: Sources) -> str | None:

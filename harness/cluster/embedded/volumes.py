@@ -240,17 +240,11 @@ def _chosen(
 def _write(folder: Path, files: dict[str, tuple[bytes, int]], group: int | None) -> None:
     """Replace what `folder` shows by `files`, in one step for whoever reads it."""
     fresh = folder / f"..{time.time_ns()}"
-    fresh.mkdir(mode=0o755)
-    for path, (content, mode) in files.items():
-        target = fresh / path
-        if ".." in Path(path).parts or Path(path).is_absolute():
-            raise ClusterError(f"a volume's file cannot be at {path!r}")
-        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        target.write_bytes(content)
-        target.chmod(mode)
-        if group is not None:
-            os.chown(target, -1, group)
-            target.chmod(mode | 0o040)
+    try:
+        _fill(fresh, files, group)
+    except BaseException:  # it is tried again, each time in another directory
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
     link = folder / "..data"
     before = link.readlink() if link.is_symlink() else None
     _point(folder / "..data_new", fresh.name, link)
@@ -264,6 +258,20 @@ def _write(folder: Path, files: dict[str, tuple[bytes, int]], group: int | None)
             stale.unlink()
     if before is not None:
         shutil.rmtree(folder / before, ignore_errors=True)
+
+
+def _fill(folder: Path, files: dict[str, tuple[bytes, int]], group: int | None) -> None:
+    folder.mkdir(mode=0o755)
+    for path, (content, mode) in files.items():
+        target = folder / path
+        if ".." in Path(path).parts or Path(path).is_absolute():
+            raise ClusterError(f"a volume's file cannot be at {path!r}")
+        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        target.write_bytes(content)
+        target.chmod(mode)
+        if group is not None:
+            os.chown(target, -1, group)
+            target.chmod(mode | 0o040)
 
 
 def _point(temporary: Path, to: str, link: Path) -> None:

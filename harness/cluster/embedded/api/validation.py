@@ -7,6 +7,8 @@ Wordings are those of k8s.io/apimachinery's field errors.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -221,6 +223,30 @@ def _data(obj: Obj, old: Obj | None) -> Iterator[Cause]:
         yield Cause("type", f'Invalid value: "{obj.get("type")}": field is immutable')
 
 
+def _config_map(obj: Obj, old: Obj | None) -> Iterator[Cause]:
+    yield from _data(obj, old)
+    yield from _encoded(obj, "binaryData")
+
+
+def _secret(obj: Obj, old: Obj | None) -> Iterator[Cause]:
+    yield from _data(obj, old)
+    yield from _encoded(obj, "data")
+
+
+def _encoded(obj: Obj, field: str) -> Iterator[Cause]:
+    for key, text in (obj.get(field) or {}).items():
+        if not _is_base64(text):
+            yield Cause(f"{field}[{key}]", "Invalid value: illegal base64 data")
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return True
+
+
 def _webhooks(obj: Obj, old: Obj | None) -> Iterator[Cause]:
     del old
     for index, hook in enumerate(obj.get("webhooks") or ()):
@@ -297,9 +323,9 @@ def _role_binding(obj: Obj, old: Obj | None) -> Iterator[Cause]:
 _RBAC = "rbac.authorization.k8s.io"
 _ADMISSION = "admissionregistration.k8s.io"
 _BY_KIND: dict[Key, Callable[[Obj, Obj | None], Iterator[Cause]]] = {
-    ("", "configmaps"): _data,
+    ("", "configmaps"): _config_map,
     ("", "pods"): _pod,
-    ("", "secrets"): _data,
+    ("", "secrets"): _secret,
     ("", "services"): _service,
     ("apps", "daemonsets"): _workload,
     ("apps", "deployments"): _workload,

@@ -11,6 +11,7 @@ PODS = "/api/v1/namespaces/default/pods"
 SERVICES = "/api/v1/namespaces/default/services"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 SECRETS = "/api/v1/namespaces/default/secrets"
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 MERGE = "application/merge-patch+json"
 
 
@@ -193,3 +194,15 @@ def test_the_fields_of_every_built_in_kind_are_known():
 def test_metadata_are_checked_for_every_kind(api, metadata):
     body = {"metadata": {"name": "s", **metadata}}
     assert api.ask("POST", SECRETS, body).status_code == 422
+
+
+def test_what_should_be_base64_and_is_not_is_refused(api):
+    for path, kind, field in (
+        (SECRETS, "Secret", "data"),
+        (CONFIG_MAPS, "ConfigMap", "binaryData"),
+    ):
+        obj = {"kind": kind, "metadata": {"name": "a"}, field: {"good": "YQ==", "bad": "a!"}}
+        response = api.ask("POST", path, obj)
+        assert response.status_code == 422
+        assert f"{field}[bad]: Invalid value: illegal base64 data" in response.json()["message"]
+    api.post(CONFIG_MAPS, {"metadata": {"name": "text"}, "data": {"a": "no base64!"}})

@@ -52,15 +52,24 @@ def test_references_expand_as_the_kubelet_does(text: str, expected: str) -> None
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("250m", "0.25"), ("2", "2"), ("64Mi", str(64 << 20)), ("1k", "1000"), ("1e3", "1000")],
+    [
+        ("250m", "0.25"),
+        ("2", "2"),
+        ("64Mi", str(64 << 20)),
+        ("1k", "1000"),
+        ("1e3", "1000"),
+        ("1E", "1e18"),
+        ("5e-1", "0.5"),
+        (".5u", "5e-7"),
+    ],
 )
 def test_quantities(text: str, expected: str) -> None:
     assert parse_quantity(text) == Decimal(expected)
 
 
-@pytest.mark.parametrize("text", ["", "abc", "1Xi", "--1"])
+@pytest.mark.parametrize("text", ["", "abc", "1.2.3", "1e999999999", "1Xi", "--1", "1MiB"])
 def test_what_is_no_quantity_is_refused(text: str) -> None:
-    with pytest.raises(ConfigMissing):
+    with pytest.raises(ConfigMissing, match="is not a quantity"):
         parse_quantity(text)
 
 
@@ -113,3 +122,15 @@ def test_limits_can_be_asked_for() -> None:
     env = environment(POD, container, Sources(store, "default"), {})
 
     assert (env["CORES"], env["MEMORY"]) == ("2", "64")
+
+
+@pytest.mark.parametrize("divisor", ["0", "1"])
+def test_a_divisor_of_nothing_is_one(divisor: str) -> None:
+    reference = {"resource": "limits.cpu", "divisor": divisor}
+    container = {
+        "name": "app",
+        "resources": {"limits": {"cpu": "3"}},
+        "env": [{"name": "CORES", "valueFrom": {"resourceFieldRef": reference}}],
+    }
+
+    assert environment(POD, container, Sources(Store(), "default"), {})["CORES"] == "3"
