@@ -169,6 +169,8 @@ def answer(names: Names, question: bytes, *, limit: int | None) -> bytes:
 
     """
     request = DNSRecord.parse(question)
+    if request.header.qr:  # else two servers could answer each other for ever
+        raise DNSError("not a question but an answer")
     reply = request.reply()
     asked = request.q
     name = str(asked.qname).lower().rstrip(".")
@@ -230,14 +232,16 @@ async def _serve_stream(
     with contextlib.suppress(
         asyncio.IncompleteReadError, TimeoutError, OSError, DNSError, ValueError, struct.error
     ):
-        while True:
-            async with asyncio.timeout(_TCP_IDLE_S):
-                length = struct.unpack(">H", await reader.readexactly(2))[0]
-                question = await reader.readexactly(length)
-            reply = answer(names, question, limit=None)
-            writer.write(struct.pack(">H", len(reply)) + reply)
-            await writer.drain()
-    writer.close()
+        try:
+            while True:
+                async with asyncio.timeout(_TCP_IDLE_S):
+                    length = struct.unpack(">H", await reader.readexactly(2))[0]
+                    question = await reader.readexactly(length)
+                    reply = answer(names, question, limit=None)
+                    writer.write(struct.pack(">H", len(reply)) + reply)
+                    await writer.drain()
+        finally:
+            writer.close()
 
 
 def _headless(service: Obj) -> bool:

@@ -323,10 +323,12 @@ class PodWorker:
 
     def _retire(self) -> None:
         """The containers are gone: say so for the last time, and let the object go."""
-        self._publish()
-        self._retired = True
-        self.volumes.remove()
-        self._addresses.give_back(self.address)
+        try:
+            self._publish()
+        finally:
+            self._retired = True
+            self._addresses.give_back(self.address)
+            self.volumes.remove()
         metadata = self.pod["metadata"]
         if self._removed.is_set():
             return

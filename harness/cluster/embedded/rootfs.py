@@ -40,8 +40,8 @@ def build_root(request: dict[str, Any]) -> None:
     Must run in a mount namespace of its own whose mounts are private, and in the container's pid
     namespace, since /proc shows the pid namespace of who mounts it.
 
-    request: `mounts` (each `source`, `target`, `read_only`), `files` (path to text), `user_files`
-        (same, for /etc), `privileged`, `read_only_root`, `cwd`.
+    request: `mounts` (each `source`, `target`, `read_only`), `files` (path to text), `privileged`,
+        `read_only_root`, `cwd`.
     """
     root = f"{STAGE}/root"
     syscalls.mount("tmpfs", root, "tmpfs", syscalls.MS_NODEV, "mode=0755")

@@ -200,14 +200,17 @@ def _endpoints(slices: Iterable[Obj], port_name: str) -> tuple[tuple[str, int], 
 
 
 async def _nft(text: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        "nft",
-        "-f",
-        "-",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "nft",
+            "-f",
+            "-",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+    except OSError as error:
+        raise ClusterError(f"nft could not be started: {error}") from error
     output, _ = await process.communicate(text.encode())
     if process.returncode:
         raise ClusterError(f"nft refused the service rules: {output.decode().strip()}")

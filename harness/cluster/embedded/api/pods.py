@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
 
     from harness.cluster.embedded.api.asks import Ask
     from harness.cluster.embedded.api.node import NodeApi
@@ -56,11 +57,15 @@ class Pods:
         chunks = self._node.logs(place.namespace, place.name, container, _log_options(ask))
         # What the node refuses it refuses at once: then the answer can still be a Status. A log
         # that is silent so far starts without its first chunk, so that a client that goes is seen.
-        first = asyncio.ensure_future(_next(chunks))
-        await asyncio.wait({first}, timeout=_REFUSED_WITHIN_S)
-        if first.done():
-            first.result()
-        return StreamingResponse(_chained(first, chunks), media_type="text/plain")
+        first = asyncio.create_task(_next(chunks))
+        try:
+            await asyncio.wait({first}, timeout=_REFUSED_WITHIN_S)
+            if first.done():
+                first.result()
+        except BaseException:
+            first.cancel()
+            raise
+        return _Log(first, chunks)
 
     async def evict(self, ask: Ask) -> Response:
         """
@@ -80,6 +85,20 @@ class Pods:
         await self._operations.delete(_PODS, place.namespace, place.name, options, write_of(ask))
         done: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}}
         return json_answer({**done, "status": "Success", "code": 201}, 201, warnings=ask.warnings)
+
+
+class _Log(StreamingResponse):
+    """A log whose first chunk was asked for already; owns the task that waits for it."""
+
+    def __init__(self, first: asyncio.Task[bytes], chunks: AsyncIterator[bytes]) -> None:
+        super().__init__(_chained(first, chunks), media_type="text/plain")
+        self._first = first
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._first.cancel()  # a client that went before the stream began
 
 
 async def _next(chunks: AsyncIterator[bytes]) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import traceback
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from harness.cluster.embedded.status import ApiError
 
@@ -25,13 +25,6 @@ Name = tuple[str, str]
 
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 5.0
-
-
-class Spawns(Protocol):
-    """The part of asyncio.TaskGroup that is needed."""
-
-    def create_task(self, work: Awaitable[None]) -> object:
-        """Run `work` as a task that the group waits for."""
 
 
 class Reconciler:

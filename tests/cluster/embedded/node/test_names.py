@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from dnslib import QTYPE, RCODE, DNSRecord
+from dnslib import QTYPE, RCODE, DNSError, DNSRecord
 
 from harness.cluster.embedded.dns import Names, answer
 from harness.cluster.embedded.store import Store
@@ -114,3 +114,10 @@ def test_a_long_answer_is_truncated_for_udp(names: Names) -> None:
 
     assert reply.header.tc == 1
     assert reply.rr == []
+
+
+def test_answers_are_not_answered(names: Names) -> None:
+    question = DNSRecord.question(f"web.shop.{ZONE}.", "A")
+
+    with pytest.raises(DNSError, match="not a question"):
+        answer(names, question.reply().pack(), limit=None)
