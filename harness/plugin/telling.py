@@ -129,7 +129,7 @@ def last_line(run: Run, report: Path | None) -> str:
     parts = [f"{counts[Verdict.PASS]} passed"]
     for verdict, word in (
         (Verdict.FAIL, "failed"),
-        (Verdict.ERROR, "not asked for errors of the harness"),
+        (Verdict.ERROR, "could not be asked"),
         (Verdict.INCONCLUSIVE, "inconclusive"),
         (Verdict.KNOWN_FAIL, "known to fail"),
     ):
