@@ -70,8 +70,9 @@ def test_the_claims_are_those_of_bound_tokens(api, make):
 
 
 def test_a_token_ends_with_its_time(api, monkeypatch):
+    now_s = int(tokens_module._CLOCK())  # claims are whole seconds
+    monkeypatch.setattr(tokens_module, "_CLOCK", lambda: now_s)
     issued = token(api, expirationSeconds=60)
-    now_s = tokens_module._CLOCK()
     monkeypatch.setattr(tokens_module, "_CLOCK", lambda: now_s + 59)
     assert review(api, issued)["authenticated"]
     monkeypatch.setattr(tokens_module, "_CLOCK", lambda: now_s + 61)
