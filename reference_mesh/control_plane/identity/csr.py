@@ -107,7 +107,10 @@ def common_names_fit(request: x509.CertificateSigningRequest, identity: str) -> 
     with warnings.catch_warnings():
         # Linkerd's proxies repeat the identity here, also where X.509 wants 64 bytes at most.
         warnings.filterwarnings("ignore", message="Attribute's length")
-        subject = request.subject
+        try:
+            subject = request.subject
+        except ValueError as error:
+            raise InvalidInput("the subject of the request is not readable") from error
     for attribute in subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME):
         if attribute.value not in {"", identity}:
             raise InvalidInput(

@@ -40,6 +40,14 @@ _SECRET_KEYS = (("crt.pem", "key.pem"), ("tls.crt", "tls.key"))
 
 _LONGEST_CHAIN = 10
 
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What a part of a certificate raises that is only parsed when it is looked at."""
+
 
 class NotValid(InvalidInput):
     """An issuer that can be read, but must not sign: expired, no authority, or not anchored."""
@@ -102,7 +110,11 @@ def read(certificate_pem: bytes, key_pem: bytes) -> tuple[Key, tuple[x509.Certif
         raise InvalidInput("the issuer key is not an unencrypted PEM key") from error
     if not isinstance(key, Key):
         raise InvalidInput("the issuer key is neither ECDSA, RSA nor Ed25519")
-    if certificates[0].public_key() != key.public_key():
+    try:
+        belongs = certificates[0].public_key() == key.public_key()
+    except _UNREADABLE as error:
+        raise InvalidInput(f"the issuer certificate has no key that is known: {error}") from error
+    if not belongs:
         raise InvalidInput("the issuer key does not belong to the issuer certificate")
     return key, certificates
 
@@ -121,7 +133,11 @@ def validated(
         NotValid: it must not; the message says why and what to replace.
 
     """
-    if not is_authority(certificates[0]):
+    try:
+        authority = is_authority(certificates[0])
+    except _UNREADABLE as error:
+        raise NotValid(f"the issuer certificate's extensions are not readable: {error}") from error
+    if not authority:
         raise NotValid("the issuer certificate is not a certificate authority")
     path = chain_to_root(certificates, roots)
     not_before = max(certificate.not_valid_before_utc for certificate in path)
@@ -174,6 +190,6 @@ def chain_to_root(
 def _issued(certificate: x509.Certificate, by: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(by)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*_UNREADABLE, TypeError, InvalidSignature):
         return False
     return True

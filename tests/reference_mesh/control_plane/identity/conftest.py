@@ -23,9 +23,19 @@ class Mint:
         self.root = self.certificate("root", self.root_key.public_key(), ca=True)
 
     def certificate(
-        self, name, key, *, ca, signer=None, signer_key=None, not_before=NOW - DAY, not_after=None
+        self,
+        name,
+        key,
+        *,
+        ca,
+        signer=None,
+        signer_key=None,
+        not_before=NOW - DAY,
+        not_after=None,
+        constraints=None,
     ):
         """A certificate for this key, self-signed unless a signer is given."""
+        constraints = constraints or x509.BasicConstraints(ca=ca, path_length=None)
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         return (
             x509.CertificateBuilder()
@@ -35,15 +45,15 @@ class Mint:
             .serial_number(x509.random_serial_number())
             .not_valid_before(not_before)
             .not_valid_after(not_after or NOW + 365 * DAY)
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(constraints, critical=True)
             .sign(signer_key or self.root_key, hashes.SHA256())
         )
 
-    def issuer(self, *, ca=True, key=None, **validity):
+    def issuer(self, *, ca=True, key=None, **more):
         """Key and certificate of an issuer under the root."""
         key = key or ec.generate_private_key(ec.SECP256R1())
         signer = {"signer": self.root, "signer_key": self.root_key}
-        return key, self.certificate("issuer", key.public_key(), ca=ca, **signer, **validity)
+        return key, self.certificate("issuer", key.public_key(), ca=ca, **signer, **more)
 
     def secret(self, key, *certificates, names=("crt.pem", "key.pem")):
         """Data of Secret linkerd-identity-issuer."""

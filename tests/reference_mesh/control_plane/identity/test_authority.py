@@ -6,10 +6,12 @@ import asyncio
 import datetime as dt
 
 import pytest
+from cryptography import x509
 
 from reference_mesh.control_plane.identity.authority import Authority
 
 NOW = dt.datetime.now(tz=dt.UTC)
+GARBLED = x509.UnrecognizedExtension(x509.BasicConstraints.oid, b"no DER")
 
 
 @pytest.fixture
@@ -60,6 +62,7 @@ def test_rotation_of_the_root_in_any_order(authority, events, mint):
     ("made", "reason"),
     [
         ({"not_after": NOW - dt.timedelta(minutes=1)}, "IssuerValidationFailed"),
+        ({"constraints": GARBLED}, "IssuerValidationFailed"),
         (None, "IssuerUpdateSkipped"),
     ],
 )

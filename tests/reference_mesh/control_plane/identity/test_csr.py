@@ -78,6 +78,17 @@ def test_garbage_is_refused(der):
 
 
 def test_common_name_beyond_what_x509_allows(make_request):
-    """Linkerd's proxies repeat their identity there, whatever its length; it is no reason to warn."""
+    """Linkerd's proxies repeat their identity there, of any length: no reason to warn."""
     long = f"{'a' * 63}.{ID}"
     assert csr.accepted_key(make_request(long, common_name=long), long)
+
+
+def test_a_subject_that_is_no_text_is_refused(make_request):
+    key = ec.generate_private_key(ec.SECP256R1())
+    der = make_request(ID, key=key, common_name="other")
+    assert der.count(b"\x0c\x05other") == 1
+    body = bytearray(der.replace(b"\x0c\x05other", b"\x0c\x05\xff\xfe\xff\xfe\xff"))
+    with pytest.raises(InvalidInput, match="its own key"):
+        csr.accepted_key(bytes(body), ID)
+    with pytest.raises(InvalidInput, match="subject of the request is not readable"):
+        csr.common_names_fit(x509.load_der_x509_csr(bytes(body)), ID)
