@@ -72,7 +72,9 @@ def main(arguments: list[str]) -> int:
     try:
         listener = _listen(config["port"])
     except OSError as error:
-        return _refuse(config, f"cannot listen on 127.0.0.1:{config['port']}: {error.strerror}")
+        where = f"127.0.0.1:{config['port']}"
+        advice = "take another port, or none to get a free one"
+        return _refuse(config, f"cannot listen on {where}: {error.strerror}; {advice}")
     try:
         syscalls.unshare(syscalls.CLONE_NEWPID)  # of the children; this process stays outside
     except OSError as error:

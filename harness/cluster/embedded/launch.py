@@ -146,7 +146,11 @@ def up(name: str = "meshmark", *, port: int = 0) -> EmbeddedCluster:
     require()
     refuse_twice(name)
     found = state.read(name, create=True)
-    process, ready = _launch(name, port, found.log, lifeline=None)
+    try:
+        process, ready = _launch(name, port, found.log, lifeline=None)
+    except BaseException:
+        found.forget()  # the error has the end of the log
+        raise
     process.wait(_GONE_S)  # what it left behind is nobody's child
     try:
         found.record(ready["pid"], ready["kubeconfig"])
