@@ -144,6 +144,9 @@ def test_streams_survive_changes(check: Check, lab: Lab, world: World) -> None:
                 _change_policies(world, server)
                 scale(server, 2)
                 restart_control_plane(lab)
+            with check.phase("measure"):
+                ended = [protocol for protocol, one in streams.items() if one.summary().calls]
+                check.equal(ended, [], "streams that ended before they were told to")
         with check.phase("reconcile"):
             for protocol, stream in streams.items():
                 _went_on(check, protocol, stream)

@@ -66,7 +66,7 @@ pub enum Mutant {
     RouteByWrongPort,
     /// Each request logs an ERROR line.
     LogsError,
-    /// Traffic flows before there is a certificate: peers' proxies are then dialled without TLS.
+    /// Traffic flows before there is a certificate: outbound as the application sent it.
     LeaksWhileRestarting,
     /// A session is resumed without another look at the client's certificate.
     ResumesUnverified,

@@ -37,9 +37,9 @@ use crate::mutants::{self, Mutant};
 use crate::policy::outbound::Protocol;
 use crate::telemetry::{Detect, DetectResult, Telemetry, TransportLabels};
 use crate::tls::Credentials;
-use crate::transport::Io;
 use crate::transport::connect::Dialer;
 use crate::transport::listen::{self, Accepted, Options};
+use crate::transport::{Io, copy};
 
 /// What outbound connections share on a data thread.
 pub struct Outbound {
@@ -122,6 +122,12 @@ impl Outbound {
             target: original_dst,
         };
         let io = Io::plain(tcp).counted(self.telemetry.transport(labels).open());
+        if mutants::active(Mutant::LeaksWhileRestarting) && self.dialer.generation() == 0 {
+            if let Ok(tcp) = self.dialer.tcp(original_dst).await {
+                let _ = copy::duplex(io, Io::plain(tcp)).await;
+            }
+            return;
+        }
         let target = self.target(original_dst).await;
         if let Err(error) = Rc::clone(&self).serve_target(io, client, &target).await {
             tracing::debug!(%client, %original_dst, %error, "Connection ended");

@@ -9,6 +9,7 @@ use tonic::{Response, Status, Streaming};
 use super::watches::Feed;
 use crate::config::ControlStreams;
 use crate::control::{Backoff, Client};
+use crate::mutants::{self, Mutant};
 
 /// Pauses between two attempts to open a stream.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
@@ -64,6 +65,9 @@ impl Follower {
             }
             match ended {
                 Ended::Lifetime => {}
+                Ended::Cleanly if mutants::active(Mutant::ForgetsEndpoints) => {
+                    return Status::unavailable("the stream ended");
+                }
                 Ended::Cleanly | Ended::Silent => self.pause().await,
                 Ended::Failed(status) => return status,
             }

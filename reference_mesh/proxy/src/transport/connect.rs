@@ -84,8 +84,7 @@ impl Dialer {
         let tls = meta
             .tls
             .as_ref()
-            .filter(|_| !mutants::active(Mutant::PlaintextBetweenProxies))
-            .filter(|_| !mutants::active(Mutant::LeaksWhileRestarting) || self.generation() > 0);
+            .filter(|_| !mutants::active(Mutant::PlaintextBetweenProxies));
         let Some(tls) = tls else {
             return Ok(Io::plain(self.tcp(endpoint.addr).await?));
         };
