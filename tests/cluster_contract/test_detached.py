@@ -23,7 +23,7 @@ def test_one_that_is_up_is_found_refused_twice_and_leaves_nothing() -> None:
     up = embedded.up("detached")
     try:
         assert embedded.attach("detached").pid == up.pid
-        with pytest.raises(UsageError, match="is up already .* run `meshmark down --name detached`"):
+        with pytest.raises(UsageError, match=r"already .* run `meshmark down --name detached`"):
             embedded.up("detached")
     finally:
         assert embedded.down("detached")
