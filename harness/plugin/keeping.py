@@ -135,12 +135,15 @@ class Keeper:
         """Add the final record of a check to the run."""
         today = dt.datetime.now(dt.UTC).date()
         record = apply_known_fails(record, self._known_fails, self._run.mesh.name, today)
-        if self._folder is not None:
-            record.evidence = [
-                self._folder.keep_evidence(record.id, number, evidence)
-                for number, evidence in enumerate(record.evidence, start=1)
-            ]
         self._run.checks.append(record)
+        if self._folder is not None:
+            try:
+                record.evidence = [
+                    self._folder.keep_evidence(record.id, number, evidence)
+                    for number, evidence in enumerate(record.evidence, start=1)
+                ]
+            except MeshmarkError as error:
+                pytest.exit(str(error), returncode=error.exit_code)
         return record
 
     def _learn(self, facts: Facts) -> None:

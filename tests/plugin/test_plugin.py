@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytest_plugins = ["pytester"]
 
@@ -414,3 +413,25 @@ def test_b(check): check.equal(1, 2, "one")
     assert suite.record("TLS-01")["verdict"] == "not-implemented"
     assert suite.saved["mesh"]["version"] == "1.2"
     assert result.ret == 1
+
+
+def test_a_disk_that_is_too_full_for_evidence_ends_the_run_with_a_word(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bytes = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if path.parent.name == "logs":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    result = suite.run(
+        "@check('RT-01')\ndef test_a(check):\n    check.evidence('log', 'x' * 5000)\n    assert 0\n"
+        "@check('ID-03')\ndef test_b(): pass"
+    )
+    assert result.ret == 70
+    assert "No space left on device; what was written before it stays" in result.stdout.str()
+    assert "INTERNALERROR" not in result.stdout.str()
+    assert suite.record("RT-01")["verdict"] == "fail"
+    assert suite.saved["complete"] is False
