@@ -69,8 +69,9 @@ def test_proxies_without_certificate_stay_closed(check: Check, lab: Lab, world: 
                     naked = world.outsider.app.one(control)
                     check.control(naked.ok, "an outsider is answered", seen=naked.error)
                 with check.phase("measure"):
-                    _nothing_in(check, world.outsider, late)
-                    _nothing_out(check, early, world.server, word)
+                    into = f"http://{late.address()}:{HTTP_PORT}"
+                    out = world.server.url(f"/{word}")
+                    _none_passes(check, {into: world.outsider, out: early})
                     check.equal(_is_ready(late), False, "readiness of a pod without certificate")
             with check.phase("converge"):
                 late.ready()
@@ -127,36 +128,33 @@ def _restart_sidecar(member: Member) -> None:
     member.helper.wait_restarted(process)
 
 
-def _nothing_in(check: Check, caller: Member, late: Member) -> None:
-    """No call to the pod's address is answered."""
-    plan = Plan(
-        url=f"http://{late.address()}:{HTTP_PORT}",
-        id=f"{check.id}-in",
-        rate_rps=20,
-        duration_s=CLOSED_S,
-        concurrency=200,
-        connections=0,
-        deadline_s=2.0,
-    )
-    outcomes = caller.app.call(plan)
-    answered = [outcome for outcome in outcomes if outcome.status is not None]
-    check.measured(len(answered), "answered", n=len(outcomes))
-    check.equal(len(answered), 0, "calls answered by a proxy without certificate")
-
-
-def _nothing_out(check: Check, caller: Member, server: Member, word: str) -> None:
-    """No call by an application whose proxy has no certificate gets through."""
-    plan = Plan(
-        url=server.url(f"/{word}"),
-        id=f"{check.id}-out",
-        rate_rps=20,
-        duration_s=CLOSED_S,
-        concurrency=200,
-        connections=0,
-        deadline_s=2.0,
-    )
-    through = [outcome for outcome in caller.app.call(plan) if outcome.ok]
-    check.equal(len(through), 0, "calls that a proxy without certificate let out")
+def _none_passes(check: Check, callers: dict[str, Member]) -> None:
+    """No call to these URLs is answered, each made by its caller for `CLOSED_S`."""
+    plans = {
+        url: Plan(
+            url=url,
+            id=f"{check.id}-{caller.role.name}",
+            rate_rps=20,
+            duration_s=CLOSED_S,
+            concurrency=200,
+            connections=0,
+            deadline_s=2.0,
+        )
+        for url, caller in callers.items()
+    }
+    running = {url: caller.app.start(plans[url]) for url, caller in callers.items()}
+    for url, traffic in running.items():
+        until(
+            traffic.summary,
+            what=f"calls to {url} ended",
+            holds=lambda summary: not summary.running,
+            timeout_s=4 * CLOSED_S,
+        )
+    outcomes = {url: traffic.stop().outcomes for url, traffic in running.items()}
+    answered = {url: sum(o.status is not None for o in made) for url, made in outcomes.items()}
+    check.measured(sum(answered.values()), "answered", n=sum(map(len, outcomes.values())))
+    none = dict.fromkeys(answered, 0)
+    check.equal(answered, none, "calls through a proxy without certificate")
 
 
 def _running(member: Member) -> set[str]:
