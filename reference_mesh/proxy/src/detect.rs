@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpStream;
 
@@ -87,16 +87,18 @@ fn judge_http(bytes: &[u8]) -> Option<Detected> {
     }
 }
 
+/// Whether the first line names HTTP, in whatever way: an application that is less strict than this
+/// proxy must not get as bytes what nobody has judged as a request.
 fn is_request_line(bytes: &[u8]) -> bool {
     let line = bytes
         .split(|byte| *byte == b'\n')
         .next()
         .unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0")
+    line.windows(b" HTTP/".len())
+        .any(|window| window.eq_ignore_ascii_case(b" HTTP/"))
 }
 
-/// What a new inbound connection begins with.
+/// What a connection that may be TLS begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tls {
     /// A ClientHello for this name; none has no name.
@@ -112,18 +114,36 @@ pub enum Tls {
 /// # Errors
 /// When the connection breaks.
 pub async fn tls(mut tcp: TcpStream, timeout: Duration) -> io::Result<(Tls, Rewind)> {
+    let (detected, read) = look_for_tls(&mut tcp, timeout).await?;
+    Ok((detected, Rewind::new(tcp, read)))
+}
+
+/// As [`tls`], for TLS that is only routed by its name and never terminated.
+///
+/// # Errors
+/// When the connection breaks.
+pub async fn sni(mut io: Io, timeout: Duration) -> io::Result<(Tls, Io)> {
+    let (detected, read) = look_for_tls(&mut io, timeout).await?;
+    Ok((detected, io.with_prefix(read)))
+}
+
+/// What the bytes are, and the bytes.
+async fn look_for_tls(
+    io: &mut (impl AsyncRead + Unpin),
+    timeout: Duration,
+) -> io::Result<(Tls, Bytes)> {
     let mut buf = BytesMut::new();
-    let detected = match tokio::time::timeout(timeout, read_tls(&mut tcp, &mut buf)).await {
+    let detected = match tokio::time::timeout(timeout, read_tls(io, &mut buf)).await {
         Ok(detected) => detected?,
         Err(_) => Tls::TimedOut,
     };
-    Ok((detected, Rewind::new(tcp, buf.freeze())))
+    Ok((detected, buf.freeze()))
 }
 
-async fn read_tls(tcp: &mut TcpStream, buf: &mut BytesMut) -> io::Result<Tls> {
+async fn read_tls(io: &mut (impl AsyncRead + Unpin), buf: &mut BytesMut) -> io::Result<Tls> {
     buf.reserve(512);
     while buf.len() < MAX_CLIENT_HELLO_BYTES {
-        if tcp.read_buf(buf).await? == 0 {
+        if io.read_buf(buf).await? == 0 {
             return Ok(Tls::None);
         }
         match tls::peek(buf) {
@@ -149,6 +169,14 @@ mod tests {
         assert_eq!(judge_http(b"GET /a/long/path"), http1);
         assert_eq!(judge_http(b"GET /"), None);
         assert_eq!(judge_http(b"GET / HTTP/1.1\r\nbad header\r\n\r\n"), http1);
+        for line in [
+            &b"GET / HTTP/1.1\rHost: a\r\n\r\n"[..],
+            b"GET / HTTP/1.1 \r\n\r\n",
+            b"GET / http/1.1\r\n\r\n",
+            b"GET / HTTP/3.0\r\n\r\n",
+        ] {
+            assert_eq!(judge_http(line), http1, "{line:?}");
+        }
         assert_eq!(
             judge_http(b"\x16\x03\x01\x02\x00\x01"),
             Some(Detected::Other)

@@ -151,7 +151,8 @@ impl Outbound {
             .increment();
         let mut drain = self.drain.clone();
         match kind {
-            Kind::Opaque => tcp::forward(&self, io, target).await,
+            Kind::Opaque => tcp::forward(&self, io, target, None).await,
+            Kind::Tls => tcp::forward_tls(&self, io, target).await,
             Kind::Http1 => {
                 let service = Service::new(&self, target, client, kind);
                 h1::serve(io, &service, &mut drain).await.map(|_| ())
@@ -175,7 +176,8 @@ impl Outbound {
             Protocol::Opaque(_) if mutants::active(Mutant::ServerFirstStalls) => {
                 self.config.outbound.direction.detect_timeout
             }
-            Protocol::Opaque(_) | Protocol::Tls(_) => return Ok(Some((Kind::Opaque, io))),
+            Protocol::Opaque(_) => return Ok(Some((Kind::Opaque, io))),
+            Protocol::Tls(_) => return Ok(Some((Kind::Tls, io))),
             Protocol::Http1(_) => return Ok(Some((Kind::Http1, io))),
             Protocol::Http2(_) | Protocol::Grpc(_) => return Ok(Some((Kind::Http2, io))),
             Protocol::Detect { timeout, .. } => *timeout,

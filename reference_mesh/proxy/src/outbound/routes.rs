@@ -104,9 +104,13 @@ impl Routes {
             .find(|rule| Arc::ptr_eq(&rule.policy, policy))
     }
 
-    /// Where a connection goes.
-    pub(super) fn tcp(&self) -> TcpChoice {
-        let Some(route) = self.tcp.first() else {
+    /// Where a connection goes; `sni` is the name that its TLS asks for.
+    pub(super) fn tcp(&self, sni: Option<&str>) -> TcpChoice {
+        let place = match &self.policy.protocol {
+            Protocol::Tls(tls) => sni.and_then(|sni| tls.find(sni)),
+            _ => Some(0),
+        };
+        let Some(route) = place.and_then(|place| self.tcp.get(place)) else {
             return TcpChoice::None;
         };
         if let Some(reason) = &route.refuse {

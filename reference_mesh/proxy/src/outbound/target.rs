@@ -22,6 +22,7 @@ pub(super) enum Kind {
     Http1,
     Http2,
     Opaque,
+    Tls,
 }
 
 /// A place in the cache; the target in it is looked up once.
@@ -46,6 +47,7 @@ impl Kind {
             Self::Http1 => "http/1",
             Self::Http2 => "http/2",
             Self::Opaque => "opaq",
+            Self::Tls => "tls",
         }
     }
 }

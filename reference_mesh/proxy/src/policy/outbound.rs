@@ -482,18 +482,18 @@ impl Http {
 }
 
 impl Tls {
-    /// The route whose SNI condition matches best.
+    /// Place in [`Self::routes`] of the one whose SNI condition matches best.
     #[must_use]
-    pub fn find(&self, sni: &str) -> Option<&TcpRoute> {
-        let mut best: Option<(matching::HostSpecificity, &TcpRoute)> = None;
-        for route in self.routes.iter() {
+    pub fn find(&self, sni: &str) -> Option<usize> {
+        let mut best: Option<(matching::HostSpecificity, usize)> = None;
+        for (place, route) in self.routes.iter().enumerate() {
             if let Some(specificity) = matching::best_host(&route.snis, Some(sni))
                 && best.is_none_or(|(found, _)| specificity > found)
             {
-                best = Some((specificity, route));
+                best = Some((specificity, place));
             }
         }
-        best.map(|(_, route)| route)
+        best.map(|(_, place)| place)
     }
 }
 
