@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_selection", "command", "pytest_arguments", "run_suite"]
 
-_SUITES = ("conformance", "perf", "chaos", "mutants")
+_SUITES = ("conformance", "perf", "mutants")
 _ENGINES = ("embedded",)
 _CHECK_ID = re.compile(r"\b[A-Za-z]{2,3}-\d+\b")
 _PYTEST_CODES: dict[int, int] = {

