@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.cluster.embedded.container_runner import Role
+from harness.cluster.embedded.quality import quality_of
 from harness.cluster.embedded.store import timestamp
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def compute(
         "hostIP": host_address,
         "hostIPs": [{"ip": host_address}],
         "startTime": old.get("startTime") or timestamp(),
-        "qosClass": _quality(pod["spec"]),
+        "qosClass": quality_of(pod["spec"]),
         "conditions": _conditions(pod, runners, phase=phase, initialized=initialized),
         "containerStatuses": [_container(runner) for runner in mains],
     }
@@ -153,18 +154,3 @@ def _container(runner: ContainerRunner) -> dict[str, Any]:
     if runner.identity:
         status["containerID"] = runner.identity
     return status
-
-
-def _quality(spec: Obj) -> str:
-    """https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/."""
-    resources = [each.get("resources") or {} for each in spec["containers"]]
-    if not any(each.get("limits") or each.get("requests") for each in resources):
-        return "BestEffort"
-    for each in resources:
-        limits = each.get("limits") or {}
-        requests = {**limits, **(each.get("requests") or {})}
-        if set(limits) < {"cpu", "memory"} or any(
-            requests[name] != limits[name] for name in ("cpu", "memory")
-        ):
-            return "Burstable"
-    return "Guaranteed"

@@ -10,6 +10,7 @@ import base64
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from harness.cluster.embedded.quality import quality_of
 from harness.cluster.embedded.status import Forbidden, NotFound
 
 if TYPE_CHECKING:
@@ -106,21 +107,7 @@ def _pod(obj: Obj) -> None:
     _pod_spec(obj.setdefault("spec", {}))
     _fill(obj["spec"], enableServiceLinks=True, preemptionPolicy="PreemptLowerPriority", priority=0)
     if "status" not in obj:
-        obj["status"] = {"phase": "Pending", "qosClass": _qos(obj["spec"])}
-
-
-def _qos(spec: Obj) -> str:
-    resources = [one.get("resources") or {} for one in spec.get("containers") or ()]
-    if not any(one.get("requests") or one.get("limits") for one in resources):
-        return "BestEffort"
-    both = ("cpu", "memory")
-    whole = all(
-        name in (one.get("limits") or {})
-        and one["limits"][name] == (one.get("requests") or one["limits"]).get(name)
-        for one in resources
-        for name in both
-    )
-    return "Guaranteed" if whole else "Burstable"
+        obj["status"] = {"phase": "Pending", "qosClass": quality_of(obj["spec"])}
 
 
 def _template(obj: Obj) -> None:
