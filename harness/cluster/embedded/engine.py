@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import socket
 import sys
 from pathlib import Path
@@ -49,6 +50,9 @@ def run(config: dict[str, Any], listener: socket.socket, control: socket.socket)
     listener: bound outside of the cluster's network, listening.
     control: the spawner's socket.
     """
+    # Each container costs two descriptors; a usual soft limit of 1024 ends with some 200 pods.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, listener, control))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -200,6 +201,20 @@ def test_an_image_of_missing_files_is_refused(tmp_path: Path) -> None:
     missing = tmp_path / "not-built"
     with embedded.start("picky") as cluster, pytest.raises(ClusterError, match=str(missing)):
         cluster.load_images([Image("test/missing:1", [(missing, "/app")], ["/app"])])
+
+
+def test_the_engine_may_open_as_many_files_as_the_machine_lets_it() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with embedded.start("many") as cluster:
+            engine = descendants(cluster.pid)[2]
+            limits = Path(f"/proc/{engine}/limits").read_text()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    row = next(line for line in limits.splitlines() if line.startswith("Max open files"))
+    assert row.split()[3:5] == [str(hard), str(hard)]
 
 
 @pytest.mark.usefixtures("state")
