@@ -157,6 +157,7 @@ def _keep(program: Path, kept: Path, person: Person) -> Path:
     fresh = kept.with_suffix(f".{os.getpid()}")
     fresh.unlink(missing_ok=True)
     os.link(program, fresh)
+    fresh.chmod(0o755)  # pods run it as another user, whatever the umask here
     fresh.replace(kept)
     if os.geteuid() == 0 and person.uid != 0:
         for path in (kept.parent.parent, kept.parent):

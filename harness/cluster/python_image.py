@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cluster.model import Image
+from harness.errors import EnvironmentLacks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,10 +25,21 @@ def python_image(
 
     Of the clone it shows the packages only, not the folders around them: those may be closed to
     the container's user, as the ones are that tox makes.
+
+    Raises:
+        EnvironmentLacks: a folder itself is closed to other users, as with a umask of 077.
+
     """
+    folders = _folders()
+    for folder in folders:
+        if folder.stat().st_mode & 0o005 != 0o005:
+            raise EnvironmentLacks(
+                f"{folder} is closed to other users, and pods run as one: open it for reading "
+                f"with `chmod -R a+rX {folder}`"
+            )
     return Image(
         reference=reference,
-        binds=[(folder, str(folder)) for folder in _folders()],
+        binds=[(folder, str(folder)) for folder in folders],
         entrypoint=[sys.executable, "-m", module, *arguments],
         env=env,
     )

@@ -5,8 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 import harness
+from harness.cluster import python_image as module
 from harness.cluster.python_image import python_image
+from harness.errors import EnvironmentLacks
 
 
 def test_packages_are_shown_without_the_folders_around_them() -> None:
@@ -17,3 +21,10 @@ def test_packages_are_shown_without_the_folders_around_them() -> None:
     assert clone not in shown  # .tox in it is closed to other users
     assert image.entrypoint == [sys.executable, "-m", "harness.load.agent", "--port=1"]
     assert all(str(bind.source) == bind.target for bind in image.normalised())
+
+
+def test_a_folder_that_pods_cannot_read_is_named(tmp_path, monkeypatch) -> None:
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr(module.sys, "prefix", str(tmp_path))
+    with pytest.raises(EnvironmentLacks, match=f"chmod -R a\\+rX {tmp_path}"):
+        python_image("it:1", "harness.load.agent")
