@@ -69,12 +69,15 @@ def run(options: Options, *, every_check: bool, child: Child | None = None) -> i
     if sound is None:
         raise MeshmarkError("the run against the sound mesh left no record; see its lines above")
     ran = {record.id for record in sound.checks if record.verdict is not Verdict.NOT_RUN}
-    names = [name for name in wanted if every_check or ran & set(_naming(catalogue, name))]
+    everything = every_check or bool(options.mutant)
+    names = [name for name in wanted if everything or ran & set(_naming(catalogue, name))]
     part = bool(options.selection or options.mutant)
     runs: dict[str, Run | None] = {}
     for number, name in enumerate(names, start=1):
         started_s = time.monotonic()
-        among = [check_id for check_id in _naming(catalogue, name) if check_id in ran]
+        among = [check_id for check_id in _naming(catalogue, name) if check_id in ran] or sorted(
+            ran
+        )
         selection = options.selection if every_check else _joined(among)
         lane = options.lane if every_check else _lane(catalogue, [_ALWAYS, *among])
         one = msgspec.structs.replace(_one(options, folder, name, selection), lane=lane)

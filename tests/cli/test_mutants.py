@@ -131,6 +131,13 @@ def test_one_mutant_is_judged_by_what_was_run(options: Options) -> None:
     assert [asked.selection for asked in child.asked] == ["RT-01", "RT-01"]
 
 
+def test_a_check_can_be_tried_on_a_mutant_that_it_does_not_name(options: Options) -> None:
+    tried = msgspec.structs.replace(options, mutant="late", selection="TLS-01")
+    child = Child(late=["TLS-01"])
+    assert mutants.run(tried, every_check=False, child=child) == Exit.GOOD
+    assert [asked.selection for asked in child.asked] == ["TLS-01", "RT-01 or TLS-01"]
+
+
 def test_without_a_sound_run_there_is_no_matrix(options: Options) -> None:
     with pytest.raises(MeshmarkError, match="sound mesh left no record"):
         mutants.run(options, every_check=False, child=Child(none=None))
