@@ -22,9 +22,11 @@ endif
 FREE_ENVS := lint,unit,rust
 ROOT_ENVS := contract,conformance
 ifdef AS_USER
-with_root = $(VENV)/bin/meshmark doctor --fix --quiet && $(AS_USER) $(TOX) run -qq --notest -e $(1) \
+complete  = $(VENV)/bin/meshmark doctor --fix --quiet
+with_root = $(complete) && $(AS_USER) $(TOX) run -qq --notest -e $(1) \
   && { $(TOX) run -qq --skip-pkg-install -e $(1); code=$$?; $(HAND_BACK); exit $$code; }
-all_tests = $(AS_USER) $(TOX) run -e $(FREE_ENVS); free=$$?; ($(call with_root,$(ROOT_ENVS))) && exit $$free
+all_tests = $(complete) || exit; $(AS_USER) $(TOX) run -e $(FREE_ENVS); free=$$?; \
+  ($(call with_root,$(ROOT_ENVS))) && exit $$free
 else
 with_root = $(TOX) run -qq -e $(1)
 all_tests = $(TOX) run -e $(FREE_ENVS),$(ROOT_ENVS)

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.fixture(autouse=True)
+def _builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(toolchain.PROGRAMS_VARIABLE, raising=False)
+
+
 def program(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\n{text}\n")
