@@ -58,15 +58,17 @@ async def serving(admin: Admin, *, host: str, port: int) -> AsyncIterator[int]:
     """Serve the admin port within the block; yields the port, which matters when 0 was asked."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, ValueError, TimeoutError, *_UNFINISHED):
-            async with asyncio.timeout(_PATIENCE_S):
-                head = await reader.readuntil(b"\r\n\r\n")
-                method, target, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ")
-                path, _, query = target.partition("?")
-                status, content_type, body = admin.answer(method, path, query)
-                writer.write(_response(status, content_type, body, head_only=method == "HEAD"))
-                await writer.drain()
-        writer.close()
+        try:
+            with contextlib.suppress(OSError, ValueError, TimeoutError, *_UNFINISHED):
+                async with asyncio.timeout(_PATIENCE_S):
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    method, target, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ")
+                    path, _, query = target.partition("?")
+                    status, content_type, body = admin.answer(method, path, query)
+                    writer.write(_response(status, content_type, body, head_only=method == "HEAD"))
+                    await writer.drain()
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(handle, host, port, limit=_HEAD_BYTES)
     try:

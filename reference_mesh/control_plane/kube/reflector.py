@@ -86,14 +86,21 @@ class Reflector:
     async def run(self) -> None:
         """Follow the kind until cancelled."""
         failures = 0
+        loop = asyncio.get_running_loop()
         while True:
+            listed_s = float("inf")
             try:
                 version = await self._list()
+                listed_s = loop.time()
                 if failures:
                     _log.info("following again", kind=self._kind.plural)
-                failures = 0
                 await self._watch(version)
+                failures = 0
             except (httpx2.HTTPError, TimeoutError, ValueError) as error:
+                # A list alone proves little: where every watch fails at once, it would be asked
+                # for ten times a second.
+                if loop.time() - listed_s > _LONGEST_BACKOFF_S:
+                    failures = 0
                 if _code(error) != httpx2.codes.GONE:
                     failures += 1
                     self._explain(error, failures)

@@ -12,6 +12,7 @@ import pytest
 from lightkube import AsyncClient
 from lightkube.config.kubeconfig import KubeConfig
 
+from reference_mesh.control_plane.kube import reflector as reflectors
 from reference_mesh.control_plane.kube.client import Kind
 from reference_mesh.control_plane.kube.reflector import Reflector, backoff_s
 
@@ -145,6 +146,13 @@ def test_broken_watch_lists_again(trouble):
         [[("DELETED", pod("a", 6)), trouble]],
     )
     assert seen.names == {"a", "b"}
+
+
+def test_watches_that_fail_at_once_are_asked_for_less_and_less(monkeypatch):
+    paused = []
+    monkeypatch.setattr(reflectors, "backoff_s", lambda failures: paused.append(failures) or 0)
+    follow([([], 1)] * 4, [500, [httpx2.ReadError("reset")], 503])
+    assert paused == [1, 2, 3]
 
 
 def test_state_stays_while_the_api_is_away():
