@@ -50,6 +50,7 @@ class Feature(enum.StrEnum):
     BALANCING = "balancing"
     LATENCY_AWARE_BALANCING = "latency-aware-balancing"
     PROTOCOLS = "protocols"
+    INTERMEDIARY = "http-intermediary"
     LIFECYCLE = "lifecycle"
     CONTROL_PLANE = "control-plane"
     TELEMETRY = "telemetry"

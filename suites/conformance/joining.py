@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from harness.workload.records import Attempt, Outcome, field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from harness.plugin import Check
     from harness.workload.plans import Plan
     from suites.lab import Member
 
-__all__ = ["Pair", "deliver", "deliver_all", "pairs", "refusal"]
+__all__ = ["Pair", "deliver", "deliver_all", "deliver_each", "pairs", "refusal"]
 
 Pair = tuple[Outcome, Attempt]
 
@@ -26,13 +26,23 @@ def deliver(check: Check, caller: Member, server: Member, plan: Plan) -> Pair:
 
 def deliver_all(check: Check, caller: Member, server: Member, plan: Plan) -> list[Pair]:
     """Make the calls of a plan, each of which must end well and arrive exactly once."""
-    since = {pod: app.summary().last for pod, app in server.apps.items()}
-    outcomes = caller.app.call(plan)
-    failed = [outcome for outcome in outcomes if not outcome.ok]
-    way = f"{plan.protocol} from {caller.role.name} to {plan.url}"
-    told = [f"{outcome.id}: {refusal(outcome)}" for outcome in failed[:3]]
-    check.expect(not failed, f"calls over {way}", expected="no failure", seen=told)
-    arrived = [a for pod, app in server.apps.items() for a in app.settled(since[pod]).attempts]
+    return deliver_each(check, caller, server, [plan])
+
+
+def deliver_each(check: Check, caller: Member, server: Member, plans: Sequence[Plan]) -> list[Pair]:
+    """Make the calls of several plans, one after another; the plans' ids must differ."""
+    applications = list(server.apps.values())
+    since = [application.summary().last for application in applications]
+    client = caller.app
+    way = f"{plans[0].protocol} from {caller.role.name} to {plans[0].url}"
+    outcomes = [outcome for plan in plans for outcome in client.call(plan)]
+    told = [f"{outcome.id}: {refusal(outcome)}" for outcome in outcomes if not outcome.ok]
+    check.expect(not told, f"calls over {way}", expected="no failure", seen=told[:3])
+    arrived = [
+        attempt
+        for application, seen in zip(applications, since, strict=True)
+        for attempt in application.settled(seen).attempts
+    ]
     return pairs(check, outcomes, arrived, way)
 
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.mesh.protocol import Enrolment
 from harness.plugin import check
+from harness.waiting import until
 from harness.workload.plans import Body, Messages, Plan, Tcp, steer
 from harness.workload.pods import BANNER_PORT, TCP_PORT
-from suites.conformance.joining import deliver, pairs
+from suites.conformance.joining import deliver, deliver_each, pairs
 from suites.conformance.ways import Way, ways
 
 if TYPE_CHECKING:
@@ -58,7 +59,12 @@ def test_connections_without_http(check: Check, lab: Lab, world: World) -> None:
                     _half_close(check, way)
                     _echo(check, way)
             with check.phase("converge"):
-                waiting.wait_calls(1, timeout_s=DETECTED_S + 5)
+                until(
+                    waiting.summary,
+                    what="a greeting from a port that nobody declared",
+                    holds=lambda summary: summary.calls == 1,
+                    timeout_s=DETECTED_S + 5,
+                )
         with check.phase("reconcile"):
             assert waiting.result is not None
             attempts = [
@@ -78,12 +84,11 @@ def test_bodies_of_any_size(check: Check, world: World) -> None:
     with check.phase("measure"):
         for version in _VERSIONS:
             for way in ways(world):
-                for size in SIZES:
-                    _both_ways(check, way, version, size)
+                _both_ways(check, way, version, SIZES)
         members = (world.client, world.server)
         before = [_peak_bytes(member) for member in members]
         for version in _VERSIONS:
-            _both_ways(check, ways(world)[0], version, LARGE)
+            _both_ways(check, ways(world)[0], version, (LARGE,))
             _slow_reader(check, ways(world)[0], version)
     with check.phase("reconcile"):
         for member, was in zip(members, before, strict=True):
@@ -143,21 +148,27 @@ def _echo(check: Check, way: Way) -> None:
     check.equal(seen, (outcome.sent_sha256,) * 2, f"4 MiB there and back {way.name}")
 
 
-def _both_ways(check: Check, way: Way, version: Literal["h1", "h2"], size: int) -> None:
-    plan = Plan(
-        url=way.server.url(f"/{size}"),
-        protocol=version,
-        method="POST",
-        id=f"{check.id}-{version}-{size}",
-        steer=steer(size=size, seed=size),
-        body=Body(bytes=size, seed=size + 1),
-        deadline_s=60.0,
-    )
-    outcome, attempt = deliver(check, way.caller, way.server, plan)
-    there = (attempt.body_bytes, attempt.body_sha256)
-    back = (outcome.body_bytes, outcome.body_sha256)
-    check.equal(there, (size, outcome.sent_sha256), f"{version} request body {way.name}")
-    check.equal(back, (size, attempt.sent_sha256), f"{version} response body {way.name}")
+def _both_ways(
+    check: Check, way: Way, version: Literal["h1", "h2"], sizes: tuple[int, ...]
+) -> None:
+    plans = [
+        Plan(
+            url=way.server.url(f"/{size}"),
+            protocol=version,
+            method="POST",
+            id=f"{check.id}-{version}-{size}",
+            steer=steer(size=size, seed=size),
+            body=Body(bytes=size, seed=size + 1),
+            deadline_s=60.0,
+        )
+        for size in sizes
+    ]
+    delivered = deliver_each(check, way.caller, way.server, plans)
+    for size, (outcome, attempt) in zip(sizes, delivered, strict=True):
+        there = (attempt.body_bytes, attempt.body_sha256)
+        back = (outcome.body_bytes, outcome.body_sha256)
+        check.equal(there, (size, outcome.sent_sha256), f"{version} request body {way.name}")
+        check.equal(back, (size, attempt.sent_sha256), f"{version} response body {way.name}")
 
 
 def _slow_reader(check: Check, way: Way, version: Literal["h1", "h2"]) -> None:

@@ -34,6 +34,8 @@ pub enum Mutant {
     DeniedReachesBackend,
     /// Headers of one connection are passed on to the next.
     HopByHopKept,
+    /// Of several fields with one name, only the first is passed on.
+    RepeatedFieldsLost,
     /// Trailers are lost, but for the status of a gRPC call.
     TrailersDropped,
     /// A request's `content-length` counts beside its `transfer-encoding`.
@@ -101,6 +103,7 @@ impl Mutant {
             Self::ClientIdKept => "client-id-kept",
             Self::DeniedReachesBackend => "denied-reaches-backend",
             Self::HopByHopKept => "hop-by-hop-kept",
+            Self::RepeatedFieldsLost => "repeated-fields-lost",
             Self::TrailersDropped => "trailers-dropped",
             Self::LengthBesideCoding => "length-beside-coding",
             Self::HeadWithBody => "head-with-body",

@@ -87,6 +87,14 @@ pub fn strip_untrusted(headers: &mut HeaderMap) {
     }
     headers.remove(REMOTE_IP);
     headers.remove(SERVER_ID);
+    if mutants::active(Mutant::RepeatedFieldsLost) {
+        let names: Vec<HeaderName> = headers.keys().cloned().collect();
+        for name in names {
+            if let Some(first) = headers.get(&name).cloned() {
+                headers.insert(name, first);
+            }
+        }
+    }
 }
 
 /// The authority that a request names: its target's, else its `Host`.

@@ -214,9 +214,13 @@ impl PathMatch {
             Self::Exact(exact) => (path == &**exact).then_some(path.len()),
             Self::Prefix(prefix) => {
                 let prefix = prefix.trim_end_matches('/');
+                if prefix.is_empty() {
+                    // Everything, also the targets that are no paths: `*`, and those of CONNECT.
+                    // `/` covers one byte, so that it beats no path condition.
+                    return Some(1);
+                }
                 let rest = path.strip_prefix(prefix)?;
-                // `/` covers one byte, so that it beats no path condition.
-                (rest.is_empty() || rest.starts_with('/')).then_some(prefix.len().max(1))
+                (rest.is_empty() || rest.starts_with('/')).then_some(prefix.len())
             }
             Self::Regex(regex) => regex.is_match(path).then_some(path.len()),
             Self::Rpc { service, method } => {
@@ -307,7 +311,9 @@ mod tests {
         ] {
             assert_eq!(prefix.matched_len(path), wanted, "{path}");
         }
-        assert_eq!(PathMatch::Prefix("/".into()).matched_len("/x"), Some(1));
+        for path in ["/x", "*", ""] {
+            assert_eq!(PathMatch::Prefix("/".into()).matched_len(path), Some(1));
+        }
     }
 
     #[test]
