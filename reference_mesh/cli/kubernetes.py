@@ -63,8 +63,7 @@ class Kubernetes:
         if response.status_code == 404:
             return None
         self._accept(response, address)
-        document = response.json()
-        return document if isinstance(document, dict) else None
+        return self._document(response, address)
 
     def items(self, address: str, **parameters: str) -> list[dict[str, Any]]:
         """Objects of a collection; none when its kind is not served."""
@@ -86,7 +85,7 @@ class Kubernetes:
         """Create an object, and return what the API made of it."""
         response = self.ask("POST", address, params=parameters, json=dict(document))
         self._accept(response, address)
-        return response.json()  # type: ignore[no-any-return]
+        return self._document(response, address)
 
     def ask(
         self,
@@ -111,6 +110,18 @@ class Kubernetes:
                 f"no answer from the Kubernetes API at {self.server}: {why}; "
                 "check --kubeconfig and --context"
             ) from error
+
+    def _document(self, response: httpx2.Response, address: str) -> dict[str, Any]:
+        try:
+            document = response.json()
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise ClusterError(
+                f"{_shown(address)}: {self.server} answered {response.status_code} without an "
+                "object; is it a Kubernetes API?"
+            )
+        return document
 
     def _accept(self, response: httpx2.Response, address: str) -> None:
         if response.is_success:

@@ -54,7 +54,8 @@ def page(
     said = ""
     with contextlib.suppress(ValueError):
         body = answer.json()
-        said = str(body.get("error") or body.get("message") or "")
+        if isinstance(body, dict):
+            said = str(body.get("error") or body.get("message") or "")
     what = said or f"HTTP {answer.status_code} from {namespace}/{pod}:{port}{place}"
     raise ClusterError(what)
 

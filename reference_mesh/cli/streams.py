@@ -43,7 +43,7 @@ def read(paths: Iterable[str]) -> Iterator[Chunk]:
     """
     for path in paths:
         if path == "-":
-            yield from _chunks(sys.stdin.read(), "standard input")
+            yield from _chunks(_standard_input(), "standard input")
             continue
         if "://" in path:
             raise UsageError(f"{path}: addresses are not read; fetch it first and pipe it in")
@@ -92,6 +92,13 @@ def _chunks(text: str, source: str) -> Iterator[Chunk]:
             raise InvalidInput(f"{source}: documents must be separated by lines of `---`")
         if loaded or part.strip():
             yield Chunk(part, loaded[0] if loaded else None)
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"standard input: cannot be read as text: {error}") from error
 
 
 def _text(file: Path) -> str:

@@ -148,7 +148,7 @@ def api(tmp_path: Path) -> Iterator[FakeApi]:
 def refmesh(api: FakeApi) -> Callable[..., Result]:
     """Run the command line against the fake API."""
 
-    def run(*arguments: str, input: str | None = None) -> Result:  # noqa: A002 - as click's
+    def run(*arguments: str, input: str | bytes | None = None) -> Result:  # noqa: A002 - click's
         result = CliRunner().invoke(main, ["--kubeconfig", api.kubeconfig, *arguments], input=input)
         assert result.exception is None or isinstance(result.exception, SystemExit)
         return result

@@ -152,3 +152,9 @@ def test_bad_input_names_file_and_line(refmesh: Callable[..., Result], tmp_path:
         assert result.exit_code == code
         assert result.stdout == ""
         assert said in result.stderr
+
+
+def test_standard_input_that_is_no_text_is_refused(refmesh: Callable[..., Result]) -> None:
+    result = refmesh("inject", "-", input=b"kind: Pod\xff\n")
+    assert result.exit_code == 1
+    assert "standard input: cannot be read as text" in result.stderr

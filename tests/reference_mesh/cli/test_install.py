@@ -180,3 +180,14 @@ def test_everything_is_found_again_in_another_namespace(
     listed = documents(refmesh("-L", "other", "uninstall"))
     found = {(item["kind"], item["metadata"]["name"]) for item in listed}
     assert {(item["kind"], item["metadata"]["name"]) for item in printed} <= found
+
+
+@pytest.mark.parametrize("page", ["<html>please log in</html>", "[]"])
+def test_a_server_that_is_no_kubernetes_api_is_named(
+    api: Any, refmesh: Callable[..., Result], page: str
+) -> None:
+    api.pages["/apis/apiextensions.k8s.io/v1/customresourcedefinitions"] = (200, page)
+    result = refmesh("install")
+    assert result.exit_code != 0
+    assert "customresourcedefinitions: http://127.0.0.1:" in result.stderr
+    assert "is it a Kubernetes API?" in result.stderr
