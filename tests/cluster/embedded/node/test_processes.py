@@ -60,7 +60,7 @@ def test_the_engine_s_own_end_is_its_code() -> None:
 
 def test_a_fork_that_fails_is_one_request_s_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     async def check() -> None:
-        here, there = spawner.control_pair()
+        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with here, there:
             starter = ProcessStarter(there)
             asked = asyncio.create_task(starter.sandbox({}))
