@@ -53,22 +53,14 @@ async def check_handler(
     """
     try:
         async with asyncio.timeout(timeout_s):
-            if "exec" in handler:
-                code, output = await run(handler["exec"].get("command") or [])
-                if code:
-                    raise ProbeFailed(f"command failed with exit code {code}: {output.strip()}")
-            elif "httpGet" in handler:
-                await _get(handler["httpGet"], container, address)
-            elif "tcpSocket" in handler:
-                await _connect(handler["tcpSocket"], container, address)
-            else:
-                kinds = ", ".join(sorted(key for key in handler if not key.endswith("Seconds")))
-                raise ProbeFailed(
-                    f"the embedded engine has no {kinds} probes: use exec, httpGet or tcpSocket"
-                )
+            await _attempt(handler, container, address, run)
     except TimeoutError:
         raise ProbeFailed(f"not answered within {timeout_s:g} s") from None
-    except (OSError, ssl.SSLError, asyncio.IncompleteReadError) as error:
+    except ClusterError:
+        raise
+    except Exception as error:
+        # Whatever is wrong with it (a port of 70000, a host that is none): what cannot be
+        # attempted has failed, and is told. Else nothing would probe the container any more.
         raise ProbeFailed(f"{type(error).__name__}: {error}") from error
 
 
@@ -127,6 +119,22 @@ async def watch(
         await asyncio.sleep(period_s if told else _FIRST_INTERVAL_S)
 
 
+async def _attempt(handler: Obj, container: Obj, address: str, run: ExecInContainer) -> None:
+    if "exec" in handler:
+        code, output = await run(handler["exec"].get("command") or [])
+        if code:
+            raise ProbeFailed(f"command failed with exit code {code}: {output.strip()}")
+    elif "httpGet" in handler:
+        await _get(handler["httpGet"], container, address)
+    elif "tcpSocket" in handler:
+        await _connect(handler["tcpSocket"], container, address)
+    else:
+        kinds = ", ".join(sorted(key for key in handler if not key.endswith("Seconds")))
+        raise ProbeFailed(
+            f"the embedded engine has no {kinds} probes: use exec, httpGet or tcpSocket"
+        )
+
+
 async def _get(action: Obj, container: Obj, address: str) -> None:
     host = action.get("host") or address
     port = port_number(action["port"], container)
@@ -167,7 +175,7 @@ async def _status(reader: asyncio.StreamReader) -> int:
         taken += len(chunk)
         try:
             parser.feed_data(chunk)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not head.complete:
                 raise ProbeFailed(f"malformed HTTP answer: {error}") from error
     return int(parser.get_status_code())
