@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,8 @@ def command(
     resources.apply(client, objects)
     click.echo(f"waiting for web, api and database in namespace {namespace}", err=True)
     resources.deployments_available(cluster, namespace, _NAMES)
-    for line in _to_look_at(namespace, meshed=_is_meshed(client, namespace)):
+    again = _this_command(namespace, name, kubeconfig, context)
+    for line in _to_look_at(namespace, again, meshed=_is_meshed(client, namespace)):
         click.echo(line)
 
 
@@ -127,9 +129,20 @@ def _is_meshed(client: lightkube.Client, namespace: str) -> bool:
     return False
 
 
-def _to_look_at(namespace: str, *, meshed: bool) -> list[str]:
+def _this_command(namespace: str, name: str, kubeconfig: Path | None, context: str | None) -> str:
+    words = ["meshmark", "demo"]
+    for flag, value, plain in (
+        ("--namespace", namespace, "default"),
+        ("--name", name, "meshmark"),
+        ("--kubeconfig", kubeconfig, None),
+        ("--context", context, None),
+    ):
+        words += [] if value == plain else [flag, str(value)]
+    return shlex.join(words)
+
+
+def _to_look_at(namespace: str, again: str, *, meshed: bool) -> list[str]:
     place = f"-n {namespace}"
-    again = "" if namespace == "default" else f" {place}"
     lines = ["web calls api ten times a second, and api calls database five times.", ""]
     if meshed:
         lines += [
@@ -148,4 +161,4 @@ def _to_look_at(namespace: str, *, meshed: bool) -> list[str]:
             f"    kubectl annotate namespace {namespace} linkerd.io/inject=enabled",
             f"    kubectl {place} rollout restart deploy",
         ]
-    return [*lines, "Remove it:", f"    meshmark demo --remove{again}"]
+    return [*lines, "Remove it:", f"    {again} --remove"]
