@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from suites.lab import Lab, Member
 
-__all__ = ["control_plane_down", "issuer_down", "restart_control_plane", "roll", "scale"]
+__all__ = ["LINGER", "control_plane_down", "issuer_down", "restart_control_plane", "roll", "scale"]
+
+LINGER = ("--linger", "2s")
+"""A server goes on accepting until its peers have heard that it goes, as a preStop pause does."""
 
 _GONE_S = 60.0
 _AVAILABLE_S = 90.0

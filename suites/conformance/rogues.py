@@ -35,6 +35,7 @@ __all__ = [
     "posing",
     "refuses",
     "refuses_server",
+    "until_refused",
 ]
 
 EXPIRED = Validity(-7200.0, -60.0)
@@ -45,6 +46,7 @@ NOT_YET = Validity(600.0, 7200.0)
 
 _CALLERS = 20
 _RECOVERED_S = 20.0
+_REFUSED_S = 15.0
 
 
 def ending_in(seconds: float) -> Validity:
@@ -176,3 +178,14 @@ def refuses_server(
     check.equal(len(accepted), 0, f"requests answered: {what}")
     check.equal(len(arrived), 0, f"requests that reached the impostor: {what}")
     check.control(server.result.accepted > 0, f"the impostor was tried: {what}")
+
+
+def until_refused(caller: Member, server: Member) -> None:
+    """Wait until a policy that was applied has `server` refuse `caller`, in whatever way."""
+    until(
+        lambda: caller.app.one(Plan(url=server.url())),
+        what=f"{server.role.name} refuses {caller.role.name}",
+        holds=lambda outcome: not outcome.ok,
+        timeout_s=_REFUSED_S,
+        hint="The policy was applied; the sidecar of the server still accepts.",
+    )

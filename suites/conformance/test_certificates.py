@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from harness.plugin import Check
     from suites.conformance.conftest import World
-    from suites.lab import Lab, Member
+    from suites.lab import Lab
 
 FOREIGN_DOMAIN = "other.example"
 REFUSALS = 100
@@ -35,7 +35,7 @@ def test_client_without_certificate(check: Check, lab: Lab, world: World) -> Non
             target = Target(namespace=space.name, labels=server.role.selector, port=HTTP_PORT)
             space.apply(TlsPolicy(name="strict", target=target, mode=TlsMode.STRICT))
         with check.phase("converge"):
-            _until_refused(world.outsider, server)
+            rogues.until_refused(world.outsider, server)
         with check.phase("control"):
             certificate = rogues.forged(world.client)
             rogues.accepts(check, helper, rogues.at_ingress(server, certificate), "a member")
@@ -98,7 +98,7 @@ def test_foreign_root_and_domain(check: Check, lab: Lab, world: World) -> None:
             source = Source(service_account=(world.space.name, world.client.role.account))
             space.apply(Authorize(name="one", target=target, sources=(source,)))
         with check.phase("converge"):
-            _until_refused(world.outsider, server)
+            rogues.until_refused(world.outsider, server)
         with check.phase("control"):
             probe = rogues.at_ingress(server, rogues.forged(world.client))
             rogues.accepts(check, helper, probe, "the client that may")
@@ -213,13 +213,3 @@ _SHORT_S = 6.0
 def _is_ready(pod: Pod) -> bool:
     conditions = (pod.status.conditions if pod.status else None) or []
     return any(each.type == "Ready" and each.status == "True" for each in conditions)
-
-
-def _until_refused(caller: Member, server: Member) -> None:
-    until(
-        lambda: caller.app.one(Plan(url=server.url())),
-        what=f"{server.role.name} refuses {caller.role.name}",
-        holds=lambda outcome: not outcome.ok,
-        timeout_s=15.0,
-        hint="The policy was applied; the sidecar of the server still accepts.",
-    )

@@ -8,9 +8,9 @@ from harness.mesh.intents import Target, TlsMode, TlsPolicy
 from harness.mesh.protocol import Enrolment
 from harness.plugin import check
 from harness.stats.shares import upper_bound_of_zero
-from harness.waiting import until
 from harness.workload.plans import Messages, Plan
 from harness.workload.pods import HTTP_PORT
+from suites.conformance import rogues
 
 if TYPE_CHECKING:
     from harness.plugin import Check
@@ -68,7 +68,7 @@ def test_strict_refuses_plaintext(check: Check, lab: Lab, world: World) -> None:
             target = Target(namespace=space.name, labels=server.role.selector, port=HTTP_PORT)
             space.apply(TlsPolicy(name="strict", target=target, mode=TlsMode.STRICT))
         with check.phase("converge"):
-            _until_refused(world.outsider, server)
+            rogues.until_refused(world.outsider, server)
         with check.phase("control"):
             accepted = world.client.app.one(Plan(url=server.url()))
             check.control(accepted.ok, "a member is accepted", seen=accepted.error)
@@ -137,16 +137,6 @@ def _captured(check: Check, client: Member, server: Member) -> Findings:
     check.equal(failed[:3], [], "calls that failed")
     assert capture.result is not None
     return capture.result
-
-
-def _until_refused(caller: Member, server: Member) -> None:
-    until(
-        lambda: caller.app.one(Plan(url=server.url())),
-        what=f"{server.role.name} refuses {caller.role.name}",
-        holds=lambda outcome: not outcome.ok,
-        timeout_s=15.0,
-        hint="The policy was applied; the sidecar of the server still accepts.",
-    )
 
 
 def _none_accepted(check: Check, caller: Member, server: Member) -> None:

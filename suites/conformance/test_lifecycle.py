@@ -12,7 +12,7 @@ from harness.waiting import until
 from harness.workload.plans import Messages, Plan, steer
 from harness.workload.pods import HTTP_PORT, TCP_PORT
 from suites.conformance.continuity import continuous
-from suites.conformance.disruption import restart_control_plane, roll, scale
+from suites.conformance.disruption import LINGER, restart_control_plane, roll, scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from harness.workload.records import Outcome
     from suites.conformance.conftest import World
     from suites.lab import Lab, Member
-
-LINGER = ("--linger", "2s")
-"""A server goes on accepting until its peers have heard that it goes, as a preStop pause does."""
 
 PODS = 4
 """Pods that start at once: sidecar and application race in each."""

@@ -16,7 +16,7 @@ from harness.waiting import until
 from harness.workload.plans import Messages, Plan
 from suites.conformance import rogues
 from suites.conformance.continuity import Continuous, continuous
-from suites.conformance.disruption import issuer_down, restart_control_plane, roll
+from suites.conformance.disruption import LINGER, issuer_down, restart_control_plane, roll
 from suites.conftest import SHORT_LEAF_LIFETIME_S
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from harness.plugin import Check
     from suites.conformance.conftest import World
     from suites.lab import Lab, Member
-
-LINGER = ("--linger", "2s")
-"""A server goes on accepting until its peers have heard that it goes, as a preStop pause does."""
 
 LIFETIMES = 3
 LATEST_SHARE = 0.75
