@@ -1,18 +1,18 @@
 //! What the environment asks of this proxy: the variables of linkerd2-proxy, with its defaults.
 
 pub mod env;
+mod read;
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use thiserror::Error;
 
-use self::env::{BadVariable, Reader, Strings, parse_addr, parse_number, parse_ports};
-
-const PREFIX: &str = "LINKERD2_PROXY_";
+use self::env::{BadVariable, Reader, Strings};
+use crate::http::h2;
 
 /// The environment cannot be used; the process exits with 64.
 #[derive(Debug, Error)]
@@ -46,8 +46,10 @@ pub struct Config {
     pub control_streams: ControlStreams,
     /// How long metrics of unused things are kept.
     pub metrics_retain_idle: Duration,
-    /// HTTP/2 windows.
-    pub h2: Http2,
+    /// HTTP/2 connections to endpoints of which the control plane says nothing.
+    pub h2: h2::Settings,
+    /// Bounds of the time for which an answer of DNS is used.
+    pub dns_ttl: (Option<Duration>, Option<Duration>),
 }
 
 /// Settings of one direction's listeners and connections.
@@ -79,8 +81,8 @@ pub struct Direction {
     pub accept_user_timeout: Option<Duration>,
     /// How long bytes sent on opened connections may stay unacknowledged.
     pub connect_user_timeout: Option<Duration>,
-    /// HTTP/2 streams of one connection at a time.
-    pub h2_max_streams: Option<u32>,
+    /// HTTP/2 connections of clients.
+    pub h2_server: h2::Settings,
 }
 
 /// Settings of traffic that the application sends.
@@ -173,8 +175,6 @@ pub struct Lookup {
     pub context: String,
     /// Networks whose addresses have profiles and policies.
     pub networks: Vec<IpNet>,
-    /// Name suffixes that have profiles, without a leading dot.
-    pub suffixes: Vec<String>,
     /// Longest wait for a target's first profile.
     pub profile_timeout: Duration,
 }
@@ -201,15 +201,6 @@ pub struct ControlStreams {
     pub lifetime: Option<Duration>,
 }
 
-/// HTTP/2 windows, in bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Http2 {
-    /// Of one stream.
-    pub stream_window: u32,
-    /// Of a connection.
-    pub connection_window: u32,
-}
-
 // === impl Config ===
 
 impl Config {
@@ -219,7 +210,7 @@ impl Config {
     /// [`InvalidConfig`] with each variable that is missing or bad.
     pub fn from_env(strings: &impl Strings) -> Result<Self, InvalidConfig> {
         let reader = Reader::new(strings);
-        let config = read(&reader);
+        let config = read::config(&reader);
         let bad = reader.into_bad();
         if bad.is_empty() {
             Ok(config)
@@ -259,264 +250,6 @@ fn list(bad: &[BadVariable]) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join("; ")
-}
-
-fn key(name: &str) -> String {
-    format!("{PREFIX}{name}")
-}
-
-fn read<S: Strings>(r: &Reader<'_, S>) -> Config {
-    let min_refresh = r.duration(&key("IDENTITY_MIN_REFRESH"), Duration::from_secs(10));
-    let max_refresh = r.duration(&key("IDENTITY_MAX_REFRESH"), Duration::from_secs(86_400));
-    Config {
-        outbound: read_outbound(r),
-        inbound: read_inbound(r),
-        identity: read_identity(r, (min_refresh, max_refresh)),
-        destination: read_control(r, "DESTINATION_SVC"),
-        lookup: Lookup {
-            context: r.text(&key("DESTINATION_CONTEXT")).unwrap_or_default(),
-            networks: r.list(&key("DESTINATION_PROFILE_NETWORKS"), parse_net),
-            suffixes: read_suffixes(r),
-            profile_timeout: r.duration(
-                &key("DESTINATION_PROFILE_INITIAL_TIMEOUT"),
-                Duration::from_millis(500),
-            ),
-        },
-        policy: read_control(r, "POLICY_SVC"),
-        policy_workload: r.required(&key("POLICY_WORKLOAD")),
-        admin_addr: r.addr(&key("ADMIN_LISTEN_ADDR"), local(4191)),
-        shutdown_grace: r.duration(&key("SHUTDOWN_GRACE_PERIOD"), Duration::from_secs(120)),
-        shutdown_endpoint: r.flag(&key("SHUTDOWN_ENDPOINT_ENABLED"), false),
-        control_streams: ControlStreams {
-            initial: optional_duration(r, "CONTROL_STREAM_INITIAL_TIMEOUT"),
-            idle: optional_duration(r, "CONTROL_STREAM_IDLE_TIMEOUT"),
-            lifetime: optional_duration(r, "CONTROL_STREAM_LIFETIME"),
-        },
-        metrics_retain_idle: r.duration(&key("METRICS_RETAIN_IDLE"), Duration::from_secs(600)),
-        h2: Http2 {
-            stream_window: r.number(&key("HTTP2_INITIAL_STREAM_WINDOW_SIZE"), 65_535),
-            connection_window: r.number(&key("HTTP2_INITIAL_CONNECTION_WINDOW_SIZE"), 1 << 20),
-        },
-    }
-}
-
-fn read_outbound<S: Strings>(r: &Reader<'_, S>) -> Outbound {
-    let mut listen = r.list(&key("OUTBOUND_LISTEN_ADDRS"), parse_addr);
-    if listen.is_empty() {
-        listen.push(r.addr(&key("OUTBOUND_LISTEN_ADDR"), local(4140)));
-    }
-    if listen.len() > 2 {
-        r.reject(
-            &key("OUTBOUND_LISTEN_ADDRS"),
-            "at most two addresses can be listened on",
-        );
-    }
-    Outbound {
-        listen,
-        direction: read_direction(r, &OUTBOUND_DEFAULTS),
-        tcp_failfast_timeout: r.duration(
-            &key("OUTBOUND_TCP_FAILFAST_TIMEOUT"),
-            Duration::from_secs(3),
-        ),
-        hide_proxy_errors: r.flag(&key("OUTBOUND_DISABLE_INFORMATIONAL_HEADERS"), false),
-    }
-}
-
-fn read_inbound<S: Strings>(r: &Reader<'_, S>) -> Inbound {
-    let default_policy = r
-        .parsed(&key("INBOUND_DEFAULT_POLICY"), parse_default_policy)
-        .unwrap_or(DefaultPolicy::AllUnauthenticated);
-    let cluster_networks = r.list(&key("POLICY_CLUSTER_NETWORKS"), parse_net);
-    let needs_networks = matches!(
-        default_policy,
-        DefaultPolicy::ClusterAuthenticated
-            | DefaultPolicy::ClusterUnauthenticated
-            | DefaultPolicy::Audit
-    );
-    if needs_networks && cluster_networks.is_empty() {
-        let reason = "must be set for the cluster-* and audit default policies";
-        r.reject(&key("POLICY_CLUSTER_NETWORKS"), reason);
-    }
-    let parse_ip = |text: &str| {
-        text.parse()
-            .map_err(|_| format!("{text:?} is not an IP address"))
-    };
-    Inbound {
-        listen: r.addr(
-            &key("INBOUND_LISTEN_ADDR"),
-            SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 4143),
-        ),
-        direction: read_direction(r, &INBOUND_DEFAULTS),
-        default_policy,
-        cluster_networks,
-        ports: read_ports(r, "INBOUND_PORTS"),
-        opaque_ports: read_ports(r, "INBOUND_PORTS_DISABLE_PROTOCOL_DETECTION"),
-        require_identity_ports: read_ports(r, "INBOUND_PORTS_REQUIRE_IDENTITY"),
-        require_tls_ports: read_ports(r, "INBOUND_PORTS_REQUIRE_TLS"),
-        own_ips: r.list(&key("INBOUND_IPS"), parse_ip).into_iter().collect(),
-    }
-}
-
-/// What linkerd2-proxy assumes of one direction, and how its variables are called there.
-struct Defaults {
-    side: &'static str,
-    connect_timeout: Duration,
-    backoff_max: Duration,
-    failfast_timeout: Duration,
-    discovery_idle: Duration,
-    max_idle_key: &'static str,
-}
-
-const OUTBOUND_DEFAULTS: Defaults = Defaults {
-    side: "OUTBOUND",
-    connect_timeout: Duration::from_secs(1),
-    backoff_max: Duration::from_secs(60),
-    failfast_timeout: Duration::from_secs(3),
-    discovery_idle: Duration::from_secs(5),
-    max_idle_key: "OUTBOUND_MAX_IDLE_CONNS_PER_ENDPOINT",
-};
-
-const INBOUND_DEFAULTS: Defaults = Defaults {
-    side: "INBOUND",
-    connect_timeout: Duration::from_millis(300),
-    backoff_max: Duration::from_secs(10),
-    failfast_timeout: Duration::from_secs(1),
-    discovery_idle: Duration::from_secs(90),
-    // Without a prefix, as in linkerd2-proxy.
-    max_idle_key: "MAX_IDLE_CONNS_PER_ENDPOINT",
-};
-
-fn read_direction<S: Strings>(r: &Reader<'_, S>, defaults: &Defaults) -> Direction {
-    let own = |name: &str| key(&format!("{}_{name}", defaults.side));
-    let duration = |name: &str, default| r.duration(&own(name), default);
-    let optional = |name: &str| {
-        r.parsed(&own(name), env::parse_duration)
-            .filter(|duration| !duration.is_zero())
-    };
-    Direction {
-        detect_timeout: duration("DETECT_TIMEOUT", Duration::from_secs(10)),
-        connect_timeout: duration("CONNECT_TIMEOUT", defaults.connect_timeout),
-        connect_backoff: read_backoff(r, defaults.side, defaults.backoff_max),
-        failfast_timeout: duration("HTTP_FAILFAST_TIMEOUT", defaults.failfast_timeout),
-        queue_capacity: r.number(&own("HTTP_QUEUE_CAPACITY"), 10_000),
-        max_in_flight: r.number(&own("MAX_IN_FLIGHT"), 100_000),
-        discovery_idle: duration("DISCOVERY_IDLE_TIMEOUT", defaults.discovery_idle),
-        pool_idle: duration("HTTP1_CONNECTION_POOL_IDLE_TIMEOUT", Duration::from_secs(3)),
-        max_idle_per_endpoint: r.number(&key(defaults.max_idle_key), 10_000),
-        accept_keepalive: optional("ACCEPT_KEEPALIVE"),
-        connect_keepalive: optional("CONNECT_KEEPALIVE"),
-        accept_user_timeout: optional("ACCEPT_USER_TIMEOUT"),
-        connect_user_timeout: optional("CONNECT_USER_TIMEOUT"),
-        h2_max_streams: r.parsed(&own("SERVER_HTTP2_MAX_CONCURRENT_STREAMS"), parse_number),
-    }
-}
-
-fn read_identity<S: Strings>(r: &Reader<'_, S>, refresh: (Duration, Duration)) -> Identity {
-    let local_name = r
-        .text(&key("IDENTITY_LOCAL_NAME"))
-        .or_else(|| r.text(&key("IDENTITY_SERVER_ID")))
-        .unwrap_or_else(|| r.required(&key("IDENTITY_LOCAL_NAME")));
-    Identity {
-        dir: r.required(&key("IDENTITY_DIR")).into(),
-        trust_anchors: r.required(&key("IDENTITY_TRUST_ANCHORS")),
-        token_file: r.required(&key("IDENTITY_TOKEN_FILE")).into(),
-        server_name: r
-            .text(&key("IDENTITY_SERVER_NAME"))
-            .unwrap_or_else(|| local_name.clone()),
-        local_name,
-        addr: read_control(r, "IDENTITY_SVC"),
-        refresh,
-    }
-}
-
-fn read_control<S: Strings>(r: &Reader<'_, S>, service: &str) -> ControlAddr {
-    let addr_key = key(&format!("{service}_ADDR"));
-    let text = r.required(&addr_key);
-    let (host, port) = text.rsplit_once(':').unwrap_or((text.as_str(), ""));
-    let port = port.parse().unwrap_or(0);
-    if !text.is_empty() && (host.is_empty() || port == 0) {
-        r.reject(&addr_key, &format!("{text:?} is not of the form host:port"));
-    }
-    let host = host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_owned();
-    let mut addr = ControlAddr {
-        host,
-        port,
-        name: r.text(&key(&format!("{service}_NAME"))),
-    };
-    if addr.is_loopback() {
-        addr.name = None;
-    } else if addr.name.is_none() && !text.is_empty() {
-        let reason = "must be set, as the service is not on a loopback address";
-        r.reject(&key(&format!("{service}_NAME")), reason);
-    }
-    addr
-}
-
-fn read_suffixes<S: Strings>(r: &Reader<'_, S>) -> Vec<String> {
-    let suffixes = r.list(&key("DESTINATION_PROFILE_SUFFIXES"), |text| {
-        Ok(text.trim_matches('.').to_ascii_lowercase())
-    });
-    if suffixes.is_empty() {
-        vec!["svc.cluster.local".to_owned()]
-    } else {
-        suffixes
-    }
-}
-
-fn read_backoff<S: Strings>(r: &Reader<'_, S>, side: &str, max: Duration) -> Backoff {
-    let own = |name: &str| key(&format!("{side}_CONNECT_EXP_BACKOFF_{name}"));
-    let backoff = Backoff {
-        min: r.duration(&own("MIN"), Duration::from_millis(100)),
-        max: r.duration(&own("MAX"), max),
-        jitter_ratio: r.number(&own("JITTER"), 0.1),
-    };
-    if backoff.min > backoff.max {
-        r.reject(&own("MIN"), "must not exceed the maximum");
-    }
-    if !(0.0..=100.0).contains(&backoff.jitter_ratio) {
-        r.reject(&own("JITTER"), "must be between 0 and 100");
-    }
-    backoff
-}
-
-fn read_ports<S: Strings>(r: &Reader<'_, S>, name: &str) -> BTreeSet<u16> {
-    r.list(&key(name), parse_ports)
-        .into_iter()
-        .flatten()
-        .collect()
-}
-
-fn optional_duration<S: Strings>(r: &Reader<'_, S>, name: &str) -> Option<Duration> {
-    r.parsed(&key(name), env::parse_duration)
-        .filter(|duration| !duration.is_zero())
-}
-
-fn parse_net(text: &str) -> Result<IpNet, String> {
-    text.parse::<IpNet>()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map_err(|_| format!("{text:?} is not a network such as 10.0.0.0/8"))
-}
-
-fn parse_default_policy(text: &str) -> Result<DefaultPolicy, String> {
-    match text {
-        "deny" => Ok(DefaultPolicy::Deny),
-        "all-authenticated" => Ok(DefaultPolicy::AllAuthenticated),
-        "all-unauthenticated" => Ok(DefaultPolicy::AllUnauthenticated),
-        "cluster-authenticated" => Ok(DefaultPolicy::ClusterAuthenticated),
-        "cluster-unauthenticated" => Ok(DefaultPolicy::ClusterUnauthenticated),
-        "audit" => Ok(DefaultPolicy::Audit),
-        other => Err(format!(
-            "{other:?} is none of deny, audit, all-authenticated, all-unauthenticated, \
-             cluster-authenticated, cluster-unauthenticated"
-        )),
-    }
-}
-
-const fn local(port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
 #[cfg(test)]
@@ -581,6 +314,48 @@ mod tests {
             "10.0.0.0/8,fd00::/8".into(),
         );
         assert!(Config::from_env(&env).is_ok());
+    }
+
+    #[test]
+    fn http_2_is_set_by_direction() {
+        let mut env = minimal();
+        let mut set = |key: &str, value: &str| {
+            env.insert(format!("LINKERD2_PROXY_{key}"), value.to_owned());
+        };
+        set("HTTP2_INITIAL_STREAM_WINDOW_SIZE", "100000");
+        set("INBOUND_SERVER_HTTP2_MAX_CONCURRENT_STREAMS", "7");
+        set("INBOUND_SERVER_HTTP2_INITIAL_STREAM_WINDOW_SIZE", "200000");
+        set("INBOUND_SERVER_HTTP2_MAX_FRAME_SIZE", "32768");
+        set("INBOUND_SERVER_HTTP2_KEEP_ALIVE_INTERVAL", "10s");
+        set("INBOUND_SERVER_HTTP2_KEEP_ALIVE_TIMEOUT", "3s");
+        let config = Config::from_env(&env).expect("valid");
+        let inbound = config.inbound.direction.h2_server;
+        assert_eq!((inbound.max_streams, inbound.max_frame), (7, 32_768));
+        assert_eq!(inbound.stream_window, 200_000);
+        let pings = inbound.keep_alive.expect("set");
+        assert_eq!(pings.interval, Duration::from_secs(10));
+        assert_eq!(pings.timeout, Duration::from_secs(3));
+        let outbound = config.outbound.direction.h2_server;
+        assert_eq!(outbound.stream_window, 100_000, "from the base");
+        assert_eq!(outbound.keep_alive, None, "only where it is set");
+        assert_eq!(config.h2.keep_alive, None);
+    }
+
+    #[test]
+    fn http_2_sizes_are_within_what_the_protocol_allows() {
+        for (key, bad) in [
+            ("INBOUND_SERVER_HTTP2_MAX_FRAME_SIZE", "16383"),
+            ("OUTBOUND_SERVER_HTTP2_MAX_FRAME_SIZE", "16777216"),
+            ("HTTP2_INITIAL_STREAM_WINDOW_SIZE", "2147483648"),
+            ("HTTP2_INITIAL_CONNECTION_WINDOW_SIZE", "0"),
+        ] {
+            let mut env = minimal();
+            env.insert(format!("LINKERD2_PROXY_{key}"), bad.to_owned());
+            let error = Config::from_env(&env)
+                .expect_err("out of range")
+                .to_string();
+            assert!(error.contains(key) && error.contains(bad), "{error}");
+        }
     }
 
     #[test]

@@ -275,7 +275,7 @@ impl Inbound {
             }
             Some(Http::Http2) => {
                 let mut drain = self.drain.clone();
-                let settings = self.h2_settings();
+                let settings = self.config.inbound.direction.h2_server;
                 let service = Rc::new(Service::new(&self, session));
                 h2::serve(io, service, settings, &mut drain)
                     .await
@@ -372,14 +372,6 @@ impl Inbound {
 
     fn is_own_name(&self, sni: &str) -> bool {
         sni == &*self.credentials.local_name().server_name
-    }
-
-    fn h2_settings(&self) -> h2::Settings {
-        h2::Settings {
-            stream_window: self.config.h2.stream_window,
-            connection_window: self.config.h2.connection_window,
-            max_streams: self.config.inbound.direction.h2_max_streams,
-        }
     }
 }
 

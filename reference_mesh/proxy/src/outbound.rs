@@ -159,7 +159,7 @@ impl Outbound {
             }
             Kind::Http2 => {
                 let service = Rc::new(Service::new(&self, target, client, kind));
-                let settings = self.h2_settings();
+                let settings = self.config.outbound.direction.h2_server;
                 h2::serve(io, service, settings, &mut drain)
                     .await
                     .map_err(std::io::Error::other)
@@ -187,14 +187,6 @@ impl Outbound {
         let started = Instant::now();
         let found = detect::http(io, timeout).await;
         Ok(judge(found, &metrics, started)?.map(|(kind, io)| (kind.into(), io)))
-    }
-
-    fn h2_settings(&self) -> h2::Settings {
-        h2::Settings {
-            stream_window: self.config.h2.stream_window,
-            connection_window: self.config.h2.connection_window,
-            max_streams: self.config.outbound.direction.h2_max_streams,
-        }
     }
 
     fn is_own_listener(&self, addr: SocketAddr) -> bool {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
+use crate::http::h2::{KeepAlive, Settings};
 use crate::policy::Meta;
 use crate::tls::ServerTls;
 
@@ -56,19 +56,16 @@ pub enum ProtocolHint {
     Opaque,
 }
 
-/// HTTP/2 client settings; none is the proxy's default.
+/// HTTP/2 client settings; none is the proxy's default. Adaptive flow control is not among them:
+/// windows are fixed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Http2Params {
     /// Connection window, in bytes.
     pub initial_connection_window_size: Option<u32>,
     /// Stream window, in bytes.
     pub initial_stream_window_size: Option<u32>,
-    /// Windows that follow the bandwidth-delay product.
-    pub adaptive_flow_control: bool,
-    /// Pause between pings and the wait for their answer.
-    pub keep_alive: Option<(Duration, Duration)>,
-    /// Pings also without streams.
-    pub keep_alive_while_idle: bool,
+    /// Pings.
+    pub keep_alive: Option<KeepAlive>,
     /// Reset streams that are remembered.
     pub max_concurrent_reset_streams: Option<usize>,
     /// Largest frame to receive, in bytes.
@@ -94,6 +91,8 @@ pub enum EndpointsState {
     Rejected,
 }
 
+// === impl Endpoint ===
+
 impl Endpoint {
     /// An address of which nothing is known: plain text.
     #[must_use]
@@ -101,6 +100,26 @@ impl Endpoint {
         Self {
             addr,
             meta: Arc::default(),
+        }
+    }
+}
+
+// === impl Http2Params ===
+
+impl Http2Params {
+    /// These settings, and `base` where they say nothing.
+    #[must_use]
+    pub fn over(&self, base: Settings) -> Settings {
+        let stream_window = self.initial_stream_window_size;
+        let connection_window = self.initial_connection_window_size;
+        Settings {
+            stream_window: stream_window.unwrap_or(base.stream_window),
+            connection_window: connection_window.unwrap_or(base.connection_window),
+            max_frame: self.max_frame_size.unwrap_or(base.max_frame),
+            max_send_buffer: self.max_send_buf_size.unwrap_or(base.max_send_buffer),
+            max_reset_streams: self.max_concurrent_reset_streams.or(base.max_reset_streams),
+            keep_alive: self.keep_alive.or(base.keep_alive),
+            ..base
         }
     }
 }

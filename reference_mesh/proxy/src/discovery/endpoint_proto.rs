@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use linkerd2_proxy_api::net::TcpAddress;
 use rustls::pki_types::DnsName;
 
 use super::{Endpoint, EndpointMeta, Http2Params, Labels, ProtocolHint};
+use crate::http::h2::{FRAME_SIZES, KeepAlive, WINDOWS};
 use crate::identity::Id;
 use crate::policy::{Invalid, Meta};
 use crate::tls::ServerTls;
@@ -112,17 +114,85 @@ fn http2_params(value: pb::Http2ClientParams) -> Http2Params {
     let flow = value.flow_control.unwrap_or_default();
     let internals = value.internals.unwrap_or_default();
     let keep_alive = value.keep_alive.unwrap_or_default();
-    let size = |value: u32| Some(value).filter(|value| *value > 0);
-    let wide = |value: u32| size(value).and_then(|value| usize::try_from(value).ok());
+    // What is out of range would break the connection: the default serves better.
+    let within = |range: RangeInclusive<u32>, value| Some(value).filter(|v| range.contains(v));
+    let count = |value: u32| usize::try_from(value).ok().filter(|value| *value > 0);
     let time = |value: Option<prost_types::Duration>| Duration::try_from(value?).ok();
+    let times = time(keep_alive.interval).zip(time(keep_alive.timeout));
+    let times = times.filter(|(interval, timeout)| !interval.is_zero() && !timeout.is_zero());
     Http2Params {
-        initial_connection_window_size: size(flow.initial_connection_window_size),
-        initial_stream_window_size: size(flow.initial_stream_window_size),
-        adaptive_flow_control: flow.adaptive_flow_control,
-        keep_alive: time(keep_alive.interval).zip(time(keep_alive.timeout)),
-        keep_alive_while_idle: keep_alive.while_idle,
-        max_concurrent_reset_streams: wide(internals.max_concurrent_reset_streams),
-        max_frame_size: size(internals.max_frame_size),
-        max_send_buf_size: wide(internals.max_send_buf_size),
+        initial_connection_window_size: within(WINDOWS, flow.initial_connection_window_size),
+        initial_stream_window_size: within(WINDOWS, flow.initial_stream_window_size),
+        keep_alive: times.map(|(interval, timeout)| KeepAlive {
+            interval,
+            timeout,
+            while_idle: keep_alive.while_idle,
+        }),
+        max_concurrent_reset_streams: count(internals.max_concurrent_reset_streams),
+        max_frame_size: within(FRAME_SIZES, internals.max_frame_size),
+        max_send_buf_size: count(internals.max_send_buf_size),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::http2_params;
+    use crate::http::h2::Settings;
+    use linkerd2_proxy_api::destination::Http2ClientParams;
+    use linkerd2_proxy_api::destination::http2_client_params::{FlowControl, Internals, KeepAlive};
+    use std::time::Duration;
+
+    fn seconds(seconds: i64) -> Option<prost_types::Duration> {
+        Some(prost_types::Duration { seconds, nanos: 0 })
+    }
+
+    #[test]
+    fn what_the_control_plane_says_of_http_2_holds() {
+        let params = http2_params(Http2ClientParams {
+            flow_control: Some(FlowControl {
+                initial_connection_window_size: 2_000_000,
+                ..Default::default()
+            }),
+            keep_alive: Some(KeepAlive {
+                interval: seconds(10),
+                timeout: seconds(3),
+                while_idle: true,
+            }),
+            internals: Some(Internals {
+                max_frame_size: 65_536,
+                ..Default::default()
+            }),
+        });
+        let settings = params.over(Settings::default());
+        assert_eq!(settings.connection_window, 2_000_000);
+        assert_eq!(settings.max_frame, 65_536);
+        let pings = settings.keep_alive.expect("set");
+        assert_eq!(pings.interval, Duration::from_secs(10));
+        assert!(pings.while_idle);
+        assert_eq!(
+            settings.stream_window,
+            Settings::default().stream_window,
+            "not said"
+        );
+    }
+
+    #[test]
+    fn sizes_that_the_protocol_forbids_are_not_used() {
+        let params = http2_params(Http2ClientParams {
+            flow_control: Some(FlowControl {
+                initial_stream_window_size: 1 << 31,
+                ..Default::default()
+            }),
+            keep_alive: Some(KeepAlive {
+                interval: seconds(0),
+                timeout: seconds(3),
+                while_idle: false,
+            }),
+            internals: Some(Internals {
+                max_frame_size: 100,
+                ..Default::default()
+            }),
+        });
+        assert_eq!(params.over(Settings::default()), Settings::default());
     }
 }

@@ -38,7 +38,7 @@ impl App {
         Rc::new(Self {
             addr,
             dialer: inbound.dialer.clone(),
-            settings: inbound.h2_settings(),
+            settings: inbound.config.h2,
             transport: inbound.telemetry.transport(TransportLabels::InboundConnect),
             pool: h1::Pool::new(direction.max_idle_per_endpoint, direction.pool_idle),
             shared: RefCell::default(),

@@ -108,8 +108,6 @@ impl Endpoint {
         let load = load.unwrap_or(LONE);
         let direction = &outbound.config.outbound.direction;
         let pool_limits = (direction.max_idle_per_endpoint, direction.pool_idle);
-        let http2 = &discovered.meta.http2;
-        let h2 = outbound.config.h2;
         Rc::new(Self {
             load: Load::new(load.default_rtt, load.decay),
             requests: outbound.telemetry.outbound_requests(labels),
@@ -118,13 +116,7 @@ impl Endpoint {
                 .transport(TransportLabels::OutboundConnect(labels)),
             cost: outbound.telemetry.transfer_cost(&discovered.meta.labels),
             dialer: outbound.dialer.clone(),
-            settings: h2::Settings {
-                stream_window: http2.initial_stream_window_size.unwrap_or(h2.stream_window),
-                connection_window: http2
-                    .initial_connection_window_size
-                    .unwrap_or(h2.connection_window),
-                max_streams: None,
-            },
+            settings: discovered.meta.http2.over(outbound.config.h2),
             backoff: direction.connect_backoff,
             failures: Cell::new(0),
             retry_at: Cell::new(None),

@@ -4,32 +4,34 @@ use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use ::http::{Request, Response};
 use bytes::Bytes;
+use h2::Reason;
 use h2::client::{Connection, SendRequest};
-use h2::{Ping, PingPong, Reason};
 use thiserror::Error;
 
+use super::keep_alive::unanswered;
 use super::send::Sending;
-use super::{Incoming, MAX_HEADER_LIST_BYTES, MAX_SEND_BUFFER_BYTES, Settings};
+use super::{Incoming, KeepAlive, Settings};
 use crate::http::Interim;
 use crate::http::body::Body;
 use crate::http::task::{self, Owned};
 use crate::transport::Io;
-
-/// Pause between the pings of a connection that carries requests.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-
-/// How long a ping may stay unanswered.
-const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A connection; clones share it.
 #[derive(Clone)]
 pub struct Client {
     send: SendRequest<Bytes>,
     closed: Rc<Cell<bool>>,
+    streams: Rc<Cell<usize>>,
+}
+
+/// A request under way: its upload, and its place among the streams of its connection.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) upload: Option<Owned>,
+    streams: Rc<Cell<usize>>,
 }
 
 /// Why there is no response.
@@ -55,18 +57,33 @@ impl Client {
     /// # Errors
     /// When the preface cannot be written.
     pub async fn handshake(io: Io, settings: Settings) -> Result<Self, io::Error> {
-        let (send, connection) = h2::client::Builder::new()
+        let mut builder = h2::client::Builder::new();
+        builder
             .initial_window_size(settings.stream_window)
             .initial_connection_window_size(settings.connection_window)
-            .max_header_list_size(MAX_HEADER_LIST_BYTES)
-            .max_send_buffer_size(MAX_SEND_BUFFER_BYTES)
-            .enable_push(false)
-            .handshake::<_, Bytes>(io)
-            .await
-            .map_err(io::Error::other)?;
+            .max_frame_size(settings.max_frame)
+            .max_header_list_size(settings.max_header_list)
+            .max_send_buffer_size(settings.max_send_buffer)
+            .enable_push(false);
+        if let Some(max) = settings.max_reset_streams {
+            builder.max_concurrent_reset_streams(max);
+        }
+        let handshake = builder.handshake::<_, Bytes>(io).await;
+        let (send, connection) = handshake.map_err(io::Error::other)?;
         let closed = Rc::new(Cell::new(false));
-        task::background(drive(connection, Rc::clone(&closed)));
-        Ok(Self { send, closed })
+        let streams = Rc::new(Cell::new(0));
+        let driver = drive(
+            connection,
+            settings.keep_alive,
+            Rc::clone(&streams),
+            Rc::clone(&closed),
+        );
+        task::background(driver);
+        Ok(Self {
+            send,
+            closed,
+            streams,
+        })
     }
 
     /// Whether the connection has ended.
@@ -95,13 +112,13 @@ impl Client {
         let (head, body) = request.into_parts();
         let ends = body.is_end();
         let (mut response, stream) = send.send_request(Request::from_parts(head, ()), ends)?;
-        let mut upload = None;
+        let mut sent = Sent::begin(&self.streams);
         if !ends {
             let mut sending = Sending::new(body, stream);
             let started =
                 std::future::poll_fn(|cx| Poll::Ready(sending.poll(cx, &mut |_| {}))).await;
             if started.is_pending() {
-                upload = Some(Owned::spawn(async move {
+                sent.upload = Some(Owned::spawn(async move {
                     // A failure has reset the stream, and so reaches whoever waits for the response.
                     let _ = std::future::poll_fn(|cx| sending.poll(cx, &mut |_| {})).await;
                 }));
@@ -118,9 +135,27 @@ impl Client {
             if recv.is_end_stream() {
                 Body::Empty
             } else {
-                Body::H2(Incoming::new(recv, upload))
+                Body::H2(Incoming::new(recv, Some(sent)))
             }
         }))
+    }
+}
+
+// === impl Sent ===
+
+impl Sent {
+    fn begin(streams: &Rc<Cell<usize>>) -> Self {
+        streams.set(streams.get() + 1);
+        Self {
+            upload: None,
+            streams: Rc::clone(streams),
+        }
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.streams.set(self.streams.get() - 1);
     }
 }
 
@@ -135,29 +170,20 @@ impl From<h2::Error> for SendError {
     }
 }
 
-async fn drive(mut connection: Connection<Io, Bytes>, closed: Rc<Cell<bool>>) {
+async fn drive(
+    mut connection: Connection<Io, Bytes>,
+    keep_alive: Option<KeepAlive>,
+    streams: Rc<Cell<usize>>,
+    closed: Rc<Cell<bool>>,
+) {
     let pings = connection.ping_pong();
     tokio::select! {
         result = connection => if let Err(error) = result {
             tracing::debug!(%error, "HTTP/2 connection ended");
         },
-        () = keep_alive(pings) => tracing::debug!("HTTP/2 peer does not answer pings"),
-    }
-    closed.set(true);
-}
-
-/// Returns when a ping stays unanswered.
-async fn keep_alive(pings: Option<PingPong>) {
-    let Some(mut pings) = pings else {
-        return std::future::pending().await;
-    };
-    loop {
-        tokio::time::sleep(PING_INTERVAL).await;
-        if tokio::time::timeout(PING_TIMEOUT, pings.ping(Ping::opaque()))
-            .await
-            .is_err()
-        {
-            return;
+        () = unanswered(pings, keep_alive, || streams.get() == 0) => {
+            tracing::debug!("HTTP/2 peer does not answer pings");
         }
     }
+    closed.set(true);
 }

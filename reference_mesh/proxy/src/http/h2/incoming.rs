@@ -5,24 +5,24 @@ use std::task::{Context, Poll, ready};
 
 use h2::{Reason, RecvStream};
 
+use super::client::Sent;
 use crate::http::body::{BodyError, Frame};
-use crate::http::task::Owned;
 
 /// Reads the body; in the client role it also keeps the request's upload going.
 pub struct Incoming {
     recv: RecvStream,
     data_ended: bool,
-    upload: Option<Owned>,
+    sent: Option<Sent>,
 }
 
 // === impl Incoming ===
 
 impl Incoming {
-    pub(super) fn new(recv: RecvStream, upload: Option<Owned>) -> Self {
+    pub(super) fn new(recv: RecvStream, sent: Option<Sent>) -> Self {
         Self {
             recv,
             data_ended: false,
-            upload,
+            sent,
         }
     }
 
@@ -65,7 +65,7 @@ impl Incoming {
 impl fmt::Debug for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Incoming")
-            .field("uploading", &self.upload.is_some())
+            .field("sent", &self.sent)
             .finish()
     }
 }

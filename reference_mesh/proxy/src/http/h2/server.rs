@@ -11,8 +11,9 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use tokio::task::JoinSet;
 
+use super::keep_alive::unanswered;
 use super::send::Sending;
-use super::{Incoming, MAX_HEADER_LIST_BYTES, MAX_SEND_BUFFER_BYTES, MAX_STREAMS, Settings};
+use super::{Incoming, Settings};
 use crate::drain;
 use crate::http::body::{Body, Frame, Length};
 use crate::http::{Interim, Observer, Reply, Service, headers};
@@ -32,10 +33,17 @@ pub async fn serve<S: Service + 'static>(
     builder
         .initial_window_size(settings.stream_window)
         .initial_connection_window_size(settings.connection_window)
-        .max_header_list_size(MAX_HEADER_LIST_BYTES)
-        .max_send_buffer_size(MAX_SEND_BUFFER_BYTES)
-        .max_concurrent_streams(settings.max_streams.unwrap_or(MAX_STREAMS));
+        .max_concurrent_streams(settings.max_streams)
+        .max_frame_size(settings.max_frame)
+        .max_header_list_size(settings.max_header_list)
+        .max_send_buffer_size(settings.max_send_buffer);
+    if let Some(max) = settings.max_reset_streams {
+        builder.max_pending_accept_reset_streams(max);
+    }
     let mut connection = builder.handshake::<_, Bytes>(io).await?;
+    let pings = connection.ping_pong();
+    // A client that is gone is noticed by its pings alone: idle or not, it is asked.
+    let mut gone = pin!(unanswered(pings, settings.keep_alive, || false));
     let mut streams = JoinSet::new();
     let mut draining = false;
     loop {
@@ -49,6 +57,10 @@ pub async fn serve<S: Service + 'static>(
                 None => return Ok(()),
             },
             Some(_) = streams.join_next() => {}
+            () = &mut gone => {
+                tracing::debug!("HTTP/2 client does not answer pings");
+                return Ok(());
+            }
             () = drain.signaled(), if !draining => {
                 draining = true;
                 connection.graceful_shutdown();
