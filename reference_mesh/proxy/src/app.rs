@@ -174,7 +174,7 @@ impl App {
         shutdown: &Arc<Notify>,
     ) -> Result<Discovery, StartError> {
         let config = &self.config;
-        let resolver = Arc::new(Resolver::new(self.telemetry.clone()));
+        let resolver = Arc::new(Resolver::new(self.telemetry.clone(), config.dns_ttl));
         let client = |component, addr| {
             let credentials = self.credentials.clone();
             Client::new(

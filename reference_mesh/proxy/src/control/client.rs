@@ -11,24 +11,26 @@ use http::{Request, Response, Uri};
 use hyper::client::conn::http2::SendRequest;
 use thiserror::Error;
 use tokio::sync::Mutex;
-use tokio::time::sleep;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
 use tonic::body::Body;
 use tower_service::Service;
 
 use super::backoff::Backoff;
-use super::connect::{ConnectError, Connection, Target};
+use super::connect::{ConnectError, Target};
 use super::counted::{Call, CountedBody};
-use super::dns::Resolver;
+use super::dns::{ResolveError, Resolved, Resolver};
+use super::replicas::{Place, Replicas};
 use crate::config::ControlAddr;
 use crate::telemetry::{Balancer, BalancerLabels, ControlClient, Telemetry, Update};
 use crate::tls::Credentials;
 
-/// Pauses between attempts to connect.
+/// Pauses between look-ups that fail.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 /// What Linkerd reports as the time after which calls without a connection fail.
 const FAILFAST: Duration = Duration::from_secs(10);
 
-/// Calls one component of the control plane. Cheap to clone; clones share the connection.
+/// Calls one component of the control plane. Cheap to clone; clones share the connections.
 ///
 /// A call waits until there is a connection, however long that takes; bound it where that matters.
 #[derive(Clone)]
@@ -47,8 +49,11 @@ struct Inner {
 }
 
 struct State {
-    connection: Option<Connection>,
+    replicas: Replicas,
+    /// Pauses between look-ups that fail.
     backoff: Backoff,
+    /// The look-up beside the calls, if one is under way.
+    lookup: JoinSet<()>,
 }
 
 /// A call that did not come to a response.
@@ -86,8 +91,9 @@ impl Client {
             resolver,
             credentials,
             state: Mutex::new(State {
-                connection: None,
+                replicas: Replicas::default(),
                 backoff: BACKOFF,
+                lookup: JoinSet::new(),
             }),
         })))
     }
@@ -101,8 +107,8 @@ impl Client {
         let inner = &self.0;
         inner.balancer.queue_requests.increment();
         let request = inner.with_origin(request);
-        let mut send = inner.connected().await;
-        let call = Call::start(&inner.calls);
+        let (mut send, place) = inner.connected().await;
+        let call = Call::start(&inner.calls, place);
         match send.send_request(request).await {
             Ok(response) => Ok(CountedBody::wrap(response, call)),
             Err(error) => {
@@ -130,46 +136,101 @@ impl Service<Request<Body>> for Client {
 // === impl Inner ===
 
 impl Inner {
-    /// A handle of the connection; waits until there is one.
-    async fn connected(&self) -> SendRequest<Body> {
+    /// A connection to a replica, and a place on it; waits until there is one.
+    async fn connected(self: &Arc<Self>) -> (SendRequest<Body>, Place) {
         let mut guard = self.state.lock().await;
         let state = &mut *guard;
         loop {
-            if let Some(connection) = &mut state.connection {
-                if connection.send.ready().await.is_ok() {
-                    state.backoff.reset();
-                    return connection.send.clone();
-                }
-                self.balancer.set_open(false);
-                self.balancer.set_endpoints(0, 1);
-                state.connection = None;
-                // Also the pause of a peer that accepts connections only to close them.
-                sleep(state.backoff.advance()).await;
+            self.refresh(state).await;
+            let Some(number) = state.replicas.choose(Instant::now()) else {
+                self.report(&state.replicas);
+                let retry_at = state.replicas.retry_at();
+                sleep_until(retry_at.unwrap_or_else(Instant::now)).await;
+                // They may have moved.
+                state.replicas.keep(Duration::ZERO, Instant::now());
+                continue;
+            };
+            if !state.replicas.is_connected(number) {
+                self.connect(&mut state.replicas, number).await;
             }
-            match self.connect().await {
-                Ok((connection, addresses)) => {
-                    self.balancer.updated(Update::Reset);
-                    self.balancer.set_endpoints(1, addresses - 1);
-                    self.balancer.set_open(true);
-                    state.connection = Some(connection);
-                }
-                Err(error) => {
-                    let pause = state.backoff.advance();
-                    tracing::warn!(component = self.component, %error, ?pause, "control plane unreachable");
-                    sleep(pause).await;
-                }
+            if let Some(found) = state.replicas.connection(number).await {
+                return found;
             }
         }
     }
 
-    async fn connect(&self) -> Result<(Connection, usize), ConnectError> {
+    /// Asks DNS anew when its last answer has expired: beside the calls while they have a
+    /// connection to go on.
+    async fn refresh(self: &Arc<Self>, state: &mut State) {
+        while state.replicas.is_stale(Instant::now()) {
+            while state.lookup.try_join_next().is_some() {}
+            let (connected, _) = state.replicas.count();
+            if connected > 0 {
+                if state.lookup.is_empty() {
+                    let inner = Arc::clone(self);
+                    state.lookup.spawn(async move {
+                        let found = inner.look_up().await;
+                        inner.learned(&mut *inner.state.lock().await, found);
+                    });
+                }
+                return;
+            }
+            let found = self.look_up().await;
+            if let Some(pause) = self.learned(state, found) {
+                sleep(pause).await;
+                return;
+            }
+        }
+    }
+
+    async fn look_up(&self) -> Result<Resolved, ResolveError> {
+        let Target { host, port, .. } = &self.target;
+        self.resolver.resolve(self.component, host, *port).await
+    }
+
+    /// Takes over what DNS said; the pause until it is asked again, if it said nothing.
+    fn learned(
+        &self,
+        state: &mut State,
+        found: Result<Resolved, ResolveError>,
+    ) -> Option<Duration> {
+        match found {
+            Ok(found) => {
+                state.backoff.reset();
+                state.replicas.update(found, Instant::now());
+                self.balancer.updated(Update::Reset);
+                self.report(&state.replicas);
+                None
+            }
+            Err(error) => {
+                let pause = state.backoff.advance();
+                tracing::warn!(component = self.component, %error, ?pause, "control plane unreachable");
+                state.replicas.keep(pause, Instant::now());
+                Some(pause)
+            }
+        }
+    }
+
+    async fn connect(&self, replicas: &mut Replicas, number: usize) {
         // The others authorize us by our certificate; identity is what gives us one.
         if self.target.tls.is_some() && self.component != "identity" {
             self.credentials.ready().await;
         }
-        self.target
-            .connect(self.component, &self.resolver, &self.credentials)
-            .await
+        let address = replicas.address(number);
+        match self.target.connect(address, &self.credentials).await {
+            Ok((send, driver)) => replicas.connected(number, send, driver),
+            Err(error) => {
+                let pause = replicas.failed(number, Instant::now());
+                tracing::warn!(component = self.component, %error, ?pause, "control plane unreachable");
+            }
+        }
+        self.report(replicas);
+    }
+
+    fn report(&self, replicas: &Replicas) {
+        let (connected, not) = replicas.count();
+        self.balancer.set_endpoints(connected, not);
+        self.balancer.set_open(connected > 0);
     }
 
     /// tonic writes only the path.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
 use hyper::client::conn::http2::{self, SendRequest};
@@ -10,12 +11,10 @@ use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use socket2::{SockRef, TcpKeepalive};
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tonic::body::Body;
 
-use super::dns::{ResolveError, Resolver};
 use crate::config::ControlAddr;
 use crate::identity::Id;
 use crate::tls::{ClientAlpn, Credentials, NoOutboundTls, OutboundTls};
@@ -45,9 +44,6 @@ pub enum ConnectError {
     /// The address needs a name that is missing or no DNS name.
     #[error("{0}: a control-plane address that is not loopback needs a DNS name as its identity")]
     Name(String),
-    /// No address.
-    #[error(transparent)]
-    Resolve(#[from] ResolveError),
     /// No TCP connection.
     #[error("cannot connect to {0}: {1}")]
     Tcp(SocketAddr, io::Error),
@@ -59,11 +55,9 @@ pub enum ConnectError {
     Http(SocketAddr, hyper::Error),
 }
 
-/// An HTTP/2 connection. Dropping it closes it.
-pub(super) struct Connection {
-    pub(super) send: SendRequest<Body>,
-    driver: JoinHandle<()>,
-}
+/// What reads and writes a connection. It ends when the connection does: lost, or left by all that
+/// can call on it.
+pub(super) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 // === impl Target ===
 
@@ -97,30 +91,12 @@ impl Target {
         }
     }
 
-    /// Tries the addresses one after the other.
+    /// Connects to the replica at `address`.
     pub(super) async fn connect(
-        &self,
-        component: &str,
-        resolver: &Resolver,
-        credentials: &Credentials,
-    ) -> Result<(Connection, usize), ConnectError> {
-        let addresses = resolver.resolve(component, &self.host, self.port).await?;
-        let count = addresses.len();
-        let mut failure = ResolveError::Empty(self.host.clone()).into();
-        for address in addresses {
-            match self.connect_to(address, credentials).await {
-                Ok(connection) => return Ok((connection, count)),
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
-    }
-
-    async fn connect_to(
         &self,
         address: SocketAddr,
         credentials: &Credentials,
-    ) -> Result<Connection, ConnectError> {
+    ) -> Result<(SendRequest<Body>, Driver), ConnectError> {
         let late = || io::Error::from(io::ErrorKind::TimedOut);
         let stream = timeout(CONNECT_LIMIT, TcpStream::connect(address)).await;
         let stream = stream
@@ -139,15 +115,10 @@ impl Target {
     }
 }
 
-// === impl Connection ===
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
-async fn handshake<S>(address: SocketAddr, stream: S) -> Result<Connection, ConnectError>
+async fn handshake<S>(
+    address: SocketAddr,
+    stream: S,
+) -> Result<(SendRequest<Body>, Driver), ConnectError>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
 {
@@ -157,12 +128,12 @@ where
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| ConnectError::Http(address, error))?;
-    let driver = tokio::spawn(async move {
+    let driver = async move {
         if let Err(error) = connection.await {
             tracing::debug!(%address, %error, "control connection ended");
         }
-    });
-    Ok(Connection { send, driver })
+    };
+    Ok((send, Box::pin(driver)))
 }
 
 fn tuned(stream: TcpStream) -> io::Result<TcpStream> {
@@ -180,13 +151,11 @@ fn tuned(stream: TcpStream) -> io::Result<TcpStream> {
 mod tests {
     use super::{ConnectError, Target};
     use crate::config::ControlAddr;
-    use crate::control::Resolver;
     use crate::identity::Id;
-    use crate::telemetry::Telemetry;
     use crate::tls::Credentials;
     use crate::tls::test_pki::Authority;
     use rustls::pki_types::ServerName;
-    use std::time::Duration;
+    use std::net::SocketAddr;
     use tokio::net::TcpListener;
     use tokio::task::JoinSet;
     use tokio_rustls::TlsAcceptor;
@@ -249,8 +218,8 @@ mod tests {
                 ServerName::try_from(POLICY).expect("valid"),
             )),
         };
-        let resolver = Resolver::new(Telemetry::new(Duration::from_secs(1)));
-        target.connect("policy", &resolver, client).await.map(drop)
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        target.connect(address, client).await.map(drop)
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
 
+use super::replicas::Place;
 use crate::telemetry::{ControlClient, Outcome};
 
 /// The body of a response from the control plane.
@@ -22,17 +23,19 @@ pub(super) struct Call {
     metrics: ControlClient,
     started: Instant,
     status: Option<u16>,
+    _place: Place,
 }
 
 // === impl Call ===
 
 impl Call {
-    pub(super) fn start(metrics: &ControlClient) -> Self {
+    pub(super) fn start(metrics: &ControlClient, place: Place) -> Self {
         metrics.request();
         Self {
             metrics: metrics.clone(),
             started: Instant::now(),
             status: None,
+            _place: place,
         }
     }
 

@@ -124,7 +124,7 @@ async fn world(
         served.await.expect("served");
     });
     let telemetry = Telemetry::new(Duration::from_secs(1));
-    let resolver = Arc::new(Resolver::new(telemetry.clone()));
+    let resolver = Arc::new(Resolver::new(telemetry.clone(), (None, None)));
     let credentials = Authority::new().credentials("a.b");
     let addr = ControlAddr {
         host: "127.0.0.1".to_owned(),

@@ -110,7 +110,7 @@ async fn the_token_is_read_for_each_call_and_failures_are_tried_again() {
         port,
         name: None,
     };
-    let resolver = Arc::new(Resolver::new(telemetry.clone()));
+    let resolver = Arc::new(Resolver::new(telemetry.clone(), (None, None)));
     let client = Client::new("identity", &addr, credentials.clone(), resolver, &telemetry);
     let client = client.expect("loopback");
     let settings = settings(token.clone());
