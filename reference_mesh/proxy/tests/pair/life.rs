@@ -132,3 +132,22 @@ async fn a_drain_lets_requests_finish_and_takes_no_more() {
         assert!(status.success(), "{status}");
     }
 }
+
+#[tokio::test]
+async fn what_nobody_uses_is_no_longer_watched() {
+    let idle = [("OUTBOUND_DISCOVERY_IDLE_TIMEOUT", "100ms")];
+    let mesh = Mesh::start_with(plain_state(), &idle).await;
+    let served = serve(mesh.listen(), EMPTY);
+    let watches = || mesh.control.state.receiver_count();
+    // The known inbound ports are watched for ever.
+    let at_rest = watches();
+    for _ in 0..2 {
+        let answer = exchange(mesh.dial(), REQUEST).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(watches() > at_rest, "policy, profile and endpoints");
+        while watches() > at_rest {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    served.abort();
+}

@@ -4,9 +4,11 @@
 
 mod admission;
 mod control;
+mod detection;
 mod http1;
 mod http2;
 mod life;
+mod limits;
 mod net;
 mod pod;
 mod tcp;

@@ -1,61 +1,98 @@
 //! Two network namespaces joined by a cable, as two pods are.
+//!
+//! They have no names: each is held by a thread of this process and by what that thread starts, which
+//! dies with it. However the tests end, nothing is left.
 
 use std::fs::File;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd as _;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::os::fd::AsRawFd as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-static COUNT: AtomicU32 = AtomicU32::new(0);
+/// Said when the system refuses.
+const NEEDS: &str = "these tests make network namespaces and redirect traffic in them: run them as \
+                     root, with iproute2 (ip), nftables (nft) and util-linux (setpriv)";
+
+type Job = Box<dyn FnOnce() + Send>;
 
 /// A network namespace; it and its links go when this is dropped.
 pub(crate) struct Netns {
-    name: String,
+    /// Work for the thread inside. It does one thing at a time, and nobody hands it more.
+    jobs: SyncSender<Job>,
+    file: File,
 }
 
 impl Netns {
-    fn new(role: &str) -> Self {
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("mmproxy-{}-{number}-{role}", std::process::id());
-        run(Command::new("ip").args(["netns", "add", &name]));
-        let netns = Self { name };
+    fn new() -> Self {
+        assert!(rustix::process::geteuid().is_root(), "{NEEDS}");
+        let (jobs, todo) = mpsc::sync_channel::<Job>(1);
+        let (opened, file) = mpsc::sync_channel(1);
+        thread::spawn(move || {
+            // SAFETY: only the network namespace is unshared; file descriptors stay common.
+            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect(NEEDS);
+            let own = File::open("/proc/thread-self/ns/net").expect("own namespace");
+            opened.send(own).expect("waited for");
+            todo.iter().for_each(|job| job());
+        });
+        let netns = Self {
+            jobs,
+            file: file.recv().expect("namespace"),
+        };
         netns.ip("link set lo up");
         netns
     }
 
-    /// Runs `work` on a thread inside; sockets and processes that it makes stay inside.
-    pub(crate) fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let file = File::open(format!("/run/netns/{}", self.name)).expect("namespace");
-        thread::scope(|scope| {
-            let inside = scope.spawn(move || {
-                move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
-                    .expect("these tests make network namespaces: run them as root");
-                work()
-            });
-            inside.join().expect("work inside the namespace")
-        })
+    /// Runs `work` on the thread inside; sockets and processes that it makes stay inside.
+    pub(crate) fn enter<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let (done, result) = mpsc::sync_channel(1);
+        let job = move || done.send(work()).expect("waited for");
+        self.jobs.send(Box::new(job)).expect("thread inside");
+        result.recv().expect("work inside the namespace")
     }
 
     pub(crate) fn listen(&self, addr: &str) -> tokio::net::TcpListener {
-        let listener = self.enter(|| TcpListener::bind(addr)).expect("bind");
+        let addr: SocketAddr = addr.parse().expect("address");
+        let listener = self.enter(move || TcpListener::bind(addr)).expect("bind");
         listener.set_nonblocking(true).expect("socket");
         tokio::net::TcpListener::from_std(listener).expect("runtime")
     }
 
     pub(crate) fn connect(&self, addr: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
-        let stream = self.enter(|| TcpStream::connect(addr))?;
+        let stream = self.enter(move || TcpStream::connect(addr))?;
         stream.set_nonblocking(true)?;
         tokio::net::TcpStream::from_std(stream)
     }
 
+    /// Starts `program` as `uid`. It dies with the thread inside.
+    pub(crate) fn spawn(&self, program: Command, uid: u32) -> Child {
+        let uid = uid.to_string();
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", &uid, "--regid", &uid, "--clear-groups"])
+            .args(["--pdeathsig", "KILL"])
+            .arg(program.get_program())
+            .args(program.get_args());
+        command.env_clear();
+        for (key, value) in program.get_envs() {
+            command.env(key, value.expect("set, not removed"));
+        }
+        self.enter(move || command.spawn()).expect(NEEDS)
+    }
+
     fn ip(&self, args: &str) {
-        run(Command::new("ip")
-            .args(["-n", &self.name])
-            .args(args.split(' ')));
+        let mut command = Command::new("ip");
+        command.args(args.split(' '));
+        let status = self.enter(move || command.status()).expect(NEEDS);
+        assert!(status.success(), "ip {args}: {status}; {NEEDS}");
+    }
+
+    /// A path by which other programs find the namespace.
+    fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
     }
 
     /// What the init container does: all goes through the proxy, except what it sends itself.
@@ -75,34 +112,21 @@ impl Netns {
                 }}
             }}"
         );
-        let mut nft = Command::new("ip");
-        nft.args(["netns", "exec", &self.name, "nft", "-f", "-"])
-            .stdin(Stdio::piped());
-        let mut nft = nft.spawn().expect("nft");
-        nft.stdin
-            .take()
-            .expect("piped")
-            .write_all(rules.as_bytes())
-            .expect("nft");
+        let mut nft = Command::new("nft");
+        nft.args(["-f", "-"]).stdin(Stdio::piped());
+        let mut nft = self.enter(move || nft.spawn()).expect(NEEDS);
+        let mut stdin = nft.stdin.take().expect("piped");
+        stdin.write_all(rules.as_bytes()).expect("nft");
+        drop(stdin);
         assert!(nft.wait().expect("nft").success(), "nft refused the rules");
-    }
-}
-
-impl Drop for Netns {
-    fn drop(&mut self) {
-        let _ = Command::new("ip")
-            .args(["netns", "del", &self.name])
-            .status();
     }
 }
 
 /// A client's and a server's namespace: 10.77.0.1 and 10.77.0.2, with default routes to each other.
 pub(crate) fn pair() -> (Netns, Netns) {
-    let (client, server) = (Netns::new("client"), Netns::new("server"));
-    client.ip(&format!(
-        "link add eth0 type veth peer name eth0 netns {}",
-        server.name
-    ));
+    let (client, server) = (Netns::new(), Netns::new());
+    let cable = "link add eth0 type veth peer name eth0 netns";
+    client.ip(&format!("{cable} {}", server.path()));
     for (netns, own, other) in [
         (&client, "10.77.0.1", "10.77.0.2"),
         (&server, "10.77.0.2", "10.77.0.1"),
@@ -112,12 +136,4 @@ pub(crate) fn pair() -> (Netns, Netns) {
         netns.ip(&format!("route add default via {other}"));
     }
     (client, server)
-}
-
-fn run(command: &mut Command) {
-    let status = command.status().expect("ip");
-    assert!(
-        status.success(),
-        "{command:?}: {status}; these tests are to be run as root"
-    );
 }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -40,7 +39,6 @@ impl Pod {
         let serving = tokio::spawn(control.clone().serve(listener));
         netns.redirect(PROXY_UID);
         let mut command = Command::new(binary);
-        command.env_clear().uid(PROXY_UID).gid(PROXY_UID);
         for (key, value) in [
             ("IDENTITY_DIR", dir.path().to_str().expect("UTF-8")),
             (
@@ -70,7 +68,7 @@ impl Pod {
         if let Ok(mutant) = std::env::var("MESHMARK_MUTANT") {
             command.env("MESHMARK_MUTANT", mutant);
         }
-        let proxy = netns.enter(|| command.spawn()).expect("proxy");
+        let proxy = netns.spawn(command, PROXY_UID);
         let pod = Self {
             netns,
             proxy,

@@ -1,0 +1,138 @@
+//! What a connection speaks, where nobody says.
+
+use std::sync::Arc;
+
+use linkerd2_proxy_api::outbound::proxy_protocol;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::control::endpoints;
+use crate::{Mesh, app, plain_state};
+
+/// An application's own TLS, of which the mesh knows nothing.
+struct OwnTls {
+    server: Arc<ServerConfig>,
+    client: Arc<ClientConfig>,
+}
+
+impl OwnTls {
+    fn new(name: &str) -> Self {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed([name.to_owned()]).expect("certificate");
+        let provider = || Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("key");
+        let server = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)
+            .expect("own certificate");
+        let mut roots = RootCertStore::empty();
+        roots.add(cert.der().clone()).expect("root");
+        let client = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self {
+            server: Arc::new(server),
+            client: Arc::new(client),
+        }
+    }
+
+    /// Terminates one connection and echoes five bytes.
+    fn serve(&self, listener: TcpListener) -> JoinHandle<()> {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.server));
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("accept");
+            let mut stream = acceptor.accept(stream).await.expect("handshake");
+            let mut bytes = [0; 5];
+            stream.read_exact(&mut bytes).await.expect("read");
+            stream.write_all(&bytes).await.expect("write");
+            stream.flush().await.expect("write");
+        })
+    }
+}
+
+#[tokio::test]
+async fn the_applications_own_tls_passes_unopened() {
+    const NAME: &str = "shop.example";
+    let mesh = Mesh::start(plain_state()).await;
+    let own = OwnTls::new(NAME);
+    // From the mesh, then from outside of it: there the server's proxy sees the name in the clear.
+    for meshed in [true, false] {
+        if !meshed {
+            let endpoints = endpoints(&[app()], None);
+            mesh.control
+                .state
+                .send_modify(|state| state.endpoints = endpoints);
+        }
+        let served = own.serve(mesh.listen());
+        let connector = TlsConnector::from(Arc::clone(&own.client));
+        let name = ServerName::try_from(NAME).expect("name");
+        let mut stream = connector
+            .connect(name, mesh.dial())
+            .await
+            .expect("verified");
+        stream.write_all(b"hello").await.expect("write");
+        let mut back = [0; 5];
+        stream.read_exact(&mut back).await.expect("read");
+        assert_eq!(&back, b"hello");
+        served.await.expect("served");
+    }
+    let labels = [
+        "tcp_open_total{",
+        "inbound",
+        "peer=\"src\"",
+        "tls=\"opaque\"",
+    ];
+    assert_eq!(mesh.server.metric(&labels).await, Some(1.0));
+    let labels = ["tcp_open_total{", "inbound", "peer=\"src\"", "tls=\"true\""];
+    assert_eq!(mesh.server.metric(&labels).await, Some(1.0));
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_the_server_is_served_after_the_time_out() {
+    let mut state = plain_state();
+    let protocol = state
+        .outbound
+        .protocol
+        .as_mut()
+        .and_then(|p| p.kind.as_mut());
+    let Some(proxy_protocol::Kind::Detect(detect)) = protocol else {
+        panic!("not detected");
+    };
+    detect.timeout = Some(prost_types::Duration {
+        seconds: 0,
+        nanos: 200_000_000,
+    });
+    let mesh = Mesh::start(state).await;
+    let listener = mesh.listen();
+    let served = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("accept");
+        stream.write_all(b"220 ready\r\n").await.expect("write");
+        let mut got = String::new();
+        stream.read_to_string(&mut got).await.expect("read");
+        got
+    });
+    let mut stream = mesh.dial();
+    let mut greeting = [0; 11];
+    stream.read_exact(&mut greeting).await.expect("greeting");
+    assert_eq!(&greeting, b"220 ready\r\n");
+    stream
+        .write_all(b"GET is no request here")
+        .await
+        .expect("write");
+    stream.shutdown().await.expect("shutdown");
+    assert_eq!(served.await.expect("served"), "GET is no request here");
+    let labels = [
+        "outbound_tcp_detect_http_results_total{",
+        "result=\"read_timeout\"",
+    ];
+    assert_eq!(mesh.client.metric(&labels).await, Some(1.0));
+}
