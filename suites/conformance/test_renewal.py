@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
-import itertools
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -45,7 +45,7 @@ _LASTING_S = 365 * 86_400.0
 @check("ID-03")
 def test_certificates_are_renewed_in_time(check: Check, world: World) -> None:
     """Over some lives of a certificate, each is replaced in time and no request is lost."""
-    seen: dict[str, list[tuple[dt.datetime, Certificate]]] = {}
+    seen: dict[str, list[_Shown]] = {}
     members = {"client": world.client, "server": world.server}
 
     def look() -> float:
@@ -58,9 +58,10 @@ def test_certificates_are_renewed_in_time(check: Check, world: World) -> None:
                 valid, f"certificate of the {name}", expected="valid", seen=f"over {ended}"
             )
             known = seen.setdefault(name, [])
-            if not known or known[-1][1].serial_number != leaf.serial_number:
-                known.append((now, leaf))
-        return min(_added_s([leaf for _, leaf in known]) for known in seen.values())
+            if not known or known[-1].leaf.serial_number != leaf.serial_number:
+                known.append(_Shown(leaf, first=now, last=now))
+            known[-1].last = now
+        return min(_added_s(known) for known in seen.values())
 
     with continuous(check, world.client, world.server):
         until(
@@ -199,15 +200,29 @@ def _leaf(prober: Member, member: Member) -> Certificate:
     return report.certificates[0]
 
 
-def _added_s(leaves: list[Certificate]) -> float:
-    return (leaves[-1].not_valid_after_utc - leaves[0].not_valid_after_utc).total_seconds()
+@dataclasses.dataclass
+class _Shown:
+    """A certificate, and when it was first and last seen."""
+
+    leaf: Certificate
+    first: dt.datetime
+    last: dt.datetime
 
 
-def _renewed_at(known: list[tuple[dt.datetime, Certificate]]) -> list[float]:
-    """At which share of its life each certificate was renewed, whose start was seen."""
+def _added_s(known: list[_Shown]) -> float:
+    end, first = known[-1].leaf.not_valid_after_utc, known[0].leaf.not_valid_after_utc
+    return (end - first).total_seconds()
+
+
+def _renewed_at(known: list[_Shown]) -> list[float]:
+    """
+    After which share of its life, at least, each certificate was renewed whose start was seen.
+
+    It was still shown at its last sight, and can have begun no later than at its first.
+    """
     return [
-        (later - since) / (leaf.not_valid_after_utc - since)
-        for (since, leaf), (later, _) in itertools.pairwise(known[1:])
+        (shown.last - shown.first) / (shown.leaf.not_valid_after_utc - shown.first)
+        for shown in known[1:-1]
     ]
 
 
