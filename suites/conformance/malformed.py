@@ -93,7 +93,11 @@ def _framing() -> Iterable[tuple[str, str, str]]:
         yield f"transfer coding {value!r}", f"Transfer-Encoding: {value}\r\n{length}", chunked
     twice = "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n"
     yield "transfer coding twice", f"{twice}{length}", chunked
-    yield "space before the colon", f"Transfer-Encoding : chunked\r\n{length}", chunked
+    yield (
+        "space after a transfer coding's name",
+        f"Transfer-Encoding : chunked\r\n{length}",
+        chunked,
+    )
     yield "folded transfer coding", f"Transfer-Encoding:\r\n chunked\r\n{length}", chunked
     for value in ("+5", "-1", "0x5", "5,6", "5 5", "18446744073709551621", "5\x00", "five", ""):
         yield f"content length {value!r}", f"Content-Length: {value}\r\n", f"abcde{smuggled}"

@@ -46,7 +46,7 @@ class _Control(BaseHTTPRequestHandler):
 
 def main() -> int:
     """Serve until killed."""
-    server = service.serve(HTTP_PORT)
+    server, _ = service.serve(HTTP_PORT)
     with ThreadingHTTPServer(("0.0.0.0", WORKLOAD_PORT), _Control) as control:
         control.serve_forever()
     server.stop(None)

@@ -38,14 +38,19 @@ _LONGEST_S = 30.0
 """How long a call that waits for its own end waits, and how long `Ended` waits for that."""
 
 
-def serve(port: int) -> grpc.Server:
-    """Start a server on all addresses; the caller stops it."""
+def serve(port: int) -> tuple[grpc.Server, int]:
+    """
+    Start a server on all addresses and tell its port; 0 chooses a free one. The caller stops it.
+
+    Raises:
+        RuntimeError: the port is taken.
+
+    """
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=128), options=OPTIONS)
     server.add_generic_rpc_handlers((_handlers(_Calls()),))
-    if server.add_insecure_port(f"0.0.0.0:{port}") != port:
-        raise RuntimeError(f"cannot listen at port {port}")
+    port = server.add_insecure_port(f"0.0.0.0:{port}")
     server.start()
-    return server
+    return server, port
 
 
 class _Calls:
