@@ -44,6 +44,10 @@ META_PORTS = frozenset({4190, 4191})
 
 _HASH_LABEL = "pod-template-hash"
 
+# How proxies notice that a peer is gone without a word, as Linkerd sets it.
+_PING_INTERVAL_S = 10.0
+_PING_TIMEOUT_S = 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class EndpointSet:
@@ -157,6 +161,10 @@ def weighted_address(
     made.protocol_hint.CopyFrom(
         protocol_hint(pod, where[1], is_opaque=is_opaque, settings=settings)
     )
+    pings = made.http2.keep_alive
+    pings.interval.CopyFrom(wire.duration(_PING_INTERVAL_S))
+    pings.timeout.CopyFrom(wire.duration(_PING_TIMEOUT_S))
+    pings.while_idle = True
     return made
 
 

@@ -3,11 +3,7 @@
 use crate::mutants::{self, Mutant};
 
 /// Picks one of `items` that is ready: of two at random, the one of less cost.
-pub fn pick<T>(
-    items: &[T],
-    is_ready: impl Fn(&T) -> bool,
-    cost: impl Fn(&T) -> f64,
-) -> Option<&T> {
+pub fn pick<T>(items: &[T], is_ready: impl Fn(&T) -> bool, cost: impl Fn(&T) -> f64) -> Option<&T> {
     if mutants::active(Mutant::BalancerPicksFirst) {
         return items.iter().find(|item| is_ready(item));
     }

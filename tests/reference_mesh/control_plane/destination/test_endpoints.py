@@ -44,6 +44,7 @@ def test_meshed_pod(shop, chosen):
                 "serverName": {"name": IDENTITY},
             },
             "protocolHint": {"h2": {}, "opaqueTransport": {"inboundPort": 4143}},
+            "http2": {"keepAlive": {"interval": "10s", "timeout": "3s", "whileIdle": True}},
             "resourceRef": {
                 "resource": {
                     "group": "core", "kind": "Pod", "name": "web-1", "namespace": "shop",
