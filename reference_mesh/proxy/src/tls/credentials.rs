@@ -107,6 +107,14 @@ struct Current {
 #[derive(Debug)]
 struct Only(Option<Arc<CertifiedKey>>);
 
+/// Hands out the one certificate until it expires, then none. Nobody accepts one that is over, but
+/// the identity controller, which takes clients without any, may issue the next.
+#[derive(Debug)]
+struct OnlyWhileValid {
+    certificate: Option<Arc<CertifiedKey>>,
+    expiry: Option<SystemTime>,
+}
+
 // === impl Credentials ===
 
 impl Credentials {
@@ -282,7 +290,10 @@ impl Inner {
             .expect("the provider speaks TLS 1.3")
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_cert_resolver(Arc::new(Only(current.certificate.clone())));
+            .with_client_cert_resolver(Arc::new(OnlyWhileValid {
+                certificate: current.certificate.clone(),
+                expiry: current.expiry,
+            }));
         config.resumption = Resumption::disabled();
         config.alpn_protocols = match alpn {
             ClientAlpn::None => Vec::new(),
@@ -333,13 +344,17 @@ impl ResolvesServerCert for Only {
     }
 }
 
-impl ResolvesClientCert for Only {
+// === impl OnlyWhileValid ===
+
+impl ResolvesClientCert for OnlyWhileValid {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.0.clone()
+        let is_over = self.expiry.is_some_and(|end| end <= SystemTime::now());
+        let shown = !is_over || mutants::active(Mutant::AcceptExpired);
+        self.certificate.clone().filter(|_| shown)
     }
 
     fn has_certs(&self) -> bool {
-        self.0.is_some()
+        self.certificate.is_some()
     }
 }
 

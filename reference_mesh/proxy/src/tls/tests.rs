@@ -59,6 +59,17 @@ async fn both_sides_learn_who_the_other_is() {
 }
 
 #[tokio::test]
+async fn a_client_shows_no_certificate_that_is_over() {
+    let authority = Authority::new();
+    let (web, key) = authority.uncertified(WEB);
+    let chain = vec![authority.issue(&key, &[WEB], Validity::Now)];
+    web.renew(chain, SystemTime::now()).expect("renewed");
+    let api = authority.credentials(API);
+    let (_, server) = handshake(&web, &api, API).await.expect("agreed");
+    assert!(server.get_ref().1.peer_certificates().is_none());
+}
+
+#[tokio::test]
 async fn a_client_accepts_only_the_server_that_it_wants() {
     let (ours, foreign) = (Authority::new(), Authority::new());
     let web = ours.credentials(WEB);
