@@ -75,20 +75,24 @@ def _lab(options: Options, context: RunContext, lane: Lane) -> Iterator[Lab]:
             context.hint(f"kept: {point}  (ends with: meshmark down --name {cluster.name})")
         cluster.load_images([workload_image.build(), *driver.images(mesh_options)])
         loaded_s = time.perf_counter()
-        driver.install(cluster, mesh_options)
-        if cluster.engine == "embedded":
-            _figure(context, f"cluster ready ({lane} lane)", opened_s - begun_s, CLUSTER_READY_S)
-        installed_s = time.perf_counter() - loaded_s
-        _figure(context, f"control plane ready ({lane} lane)", installed_s, MESH_READY_S)
-        context.describe(
-            mesh_version=driver.version(),
-            features=driver.features(),
-            engine=cluster.engine,
-            configuration={"mutant": mesh_options.mutant},
-        )
-        yield Lab(cluster, driver, keep=options.keep)
-        if cluster.engine == "external" and not options.keep:
-            driver.uninstall(cluster)
+        try:
+            driver.install(cluster, mesh_options)
+            if cluster.engine == "embedded":
+                what = f"cluster ready ({lane} lane)"
+                _figure(context, what, opened_s - begun_s, CLUSTER_READY_S)
+            installed_s = time.perf_counter() - loaded_s
+            _figure(context, f"control plane ready ({lane} lane)", installed_s, MESH_READY_S)
+            context.describe(
+                mesh_version=driver.version(),
+                features=driver.features(),
+                engine=cluster.engine,
+                configuration={"mutant": mesh_options.mutant},
+            )
+            yield Lab(cluster, driver, keep=options.keep)
+        finally:
+            # Also half of a mesh: the cluster is someone's, and goes on.
+            if cluster.engine == "external" and not options.keep:
+                driver.uninstall(cluster)
 
 
 def _figure(context: RunContext, name: str, value: float, target: float) -> None:
