@@ -241,6 +241,7 @@ impl From<h1::SendError> for ProxyError {
 impl From<http2::SendError> for ProxyError {
     fn from(error: http2::SendError) -> Self {
         match error {
+            http2::SendError::Request => Self::BadRequest,
             http2::SendError::Reset(reason) => Self::Reset(reason),
             error => Self::Io(error.to_string().into()),
         }

@@ -1,8 +1,8 @@
 //! Header rules of a proxy: what belongs to one connection, and what belongs to the mesh.
 
 use ::http::header::{
-    CONNECTION, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use ::http::{HeaderMap, HeaderName, HeaderValue, Request, uri::Authority};
 
@@ -94,6 +94,16 @@ pub fn strip_untrusted(headers: &mut HeaderMap) {
                 headers.insert(name, first);
             }
         }
+    }
+}
+
+/// Removes from trailers what would frame or route a message or name its sender: somebody further on
+/// may take them for headers (RFC 9110 6.5.1).
+pub fn strip_from_trailers(trailers: &mut HeaderMap) {
+    strip_hop_by_hop(trailers);
+    strip_untrusted(trailers);
+    for name in [CONTENT_LENGTH, HOST, TE] {
+        trailers.remove(name);
     }
 }
 

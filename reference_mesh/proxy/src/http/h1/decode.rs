@@ -206,7 +206,7 @@ fn take_trailers(buf: &mut BytesMut) -> Result<Option<Option<HeaderMap>>, BodyEr
     };
     let block = buf.split_to(end + 4).freeze();
     parse_trailers(&block)
-        .map(|trailers| Some(Some(trailers)))
+        .map(|trailers| Some((!trailers.is_empty()).then_some(trailers)))
         .ok_or(BodyError::Malformed("malformed trailers"))
 }
 

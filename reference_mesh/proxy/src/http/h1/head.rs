@@ -1,6 +1,7 @@
 //! Parsing of message heads.
 
 use ::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
+use ::http::uri::Authority;
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
 };
@@ -8,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
 use crate::http::body::Length;
+use crate::http::headers::strip_from_trailers;
 use crate::mutants::{self, Mutant};
 
 /// Largest head, in bytes. Browsers and servers in wide use stop between 8 and 64 KiB.
@@ -111,13 +113,11 @@ pub(super) fn parse_request(buf: &mut BytesMut) -> Result<Option<RequestHead>, R
 }
 
 /// Judges the headers that frame the message.
-fn finish_request(request: Request<()>) -> Result<RequestHead, Refusal> {
+fn finish_request(mut request: Request<()>) -> Result<RequestHead, Refusal> {
+    judge_host(&mut request)?;
     let headers = request.headers();
     let version = request.version();
     let length = request_length(headers, version)?;
-    if headers.get_all(HOST).iter().count() > 1 {
-        return Err(Refusal::bad("more than one host"));
-    }
     let keep_alive = keeps_alive(headers, version);
     let expects_continue = version == Version::HTTP_11
         && headers
@@ -129,6 +129,38 @@ fn finish_request(request: Request<()>) -> Result<RequestHead, Refusal> {
         expects_continue,
         request,
     })
+}
+
+/// Holds the request to one name. A target that names a host does so in place of `Host` (RFC 9112
+/// 3.2.2), so that nobody further on goes by another one; no `Host` at all is left to the server.
+fn judge_host(request: &mut Request<()>) -> Result<(), Refusal> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Refusal::bad("more than one host"));
+    }
+    if let Some(host) = host
+        && !host.is_empty()
+        && !Authority::try_from(host.as_bytes()).is_ok_and(|host| is_host(&host))
+    {
+        return Err(Refusal::bad("malformed host"));
+    }
+    if request.method() == Method::CONNECT {
+        return Ok(());
+    }
+    if let Some(authority) = request.uri().authority() {
+        let value = HeaderValue::from_str(authority.as_str()).ok();
+        let value = value
+            .filter(|_| is_host(authority))
+            .ok_or(Refusal::bad("bad request target"))?;
+        request.headers_mut().insert(HOST, value);
+    }
+    Ok(())
+}
+
+/// Whether it is a host and a port alone.
+fn is_host(authority: &Authority) -> bool {
+    !authority.as_str().contains('@')
 }
 
 fn request_length(headers: &HeaderMap, version: Version) -> Result<Length, Refusal> {
@@ -264,17 +296,24 @@ fn keeps_alive(headers: &HeaderMap, version: Version) -> bool {
     }
 }
 
-/// Whether a request asks to leave HTTP/1 on this connection.
+/// Whether a request asks to leave HTTP/1 on this connection. One that offers `h2c` does not: what
+/// followed would be requests that no policy has judged and no metric counts.
 #[must_use]
 pub fn is_upgrade<B>(request: &Request<B>) -> bool {
     request.method() == Method::CONNECT
         || (request.version() == Version::HTTP_11
             && request.headers().contains_key(UPGRADE)
-            && has_connection_option(request.headers(), "upgrade"))
+            && has_connection_option(request.headers(), "upgrade")
+            && !has_option(request.headers(), &UPGRADE, "h2c"))
 }
 
 pub(super) fn has_connection_option(headers: &HeaderMap, option: &str) -> bool {
-    headers.get_all(CONNECTION).iter().any(|value| {
+    has_option(headers, &CONNECTION, option)
+}
+
+/// Whether a header that is a list has this element.
+fn has_option(headers: &HeaderMap, name: &HeaderName, option: &str) -> bool {
+    headers.get_all(name).iter().any(|value| {
         value
             .as_bytes()
             .split(|byte| *byte == b',')
@@ -346,7 +385,9 @@ pub(super) fn parse_trailers(block: &Bytes) -> Option<HeaderMap> {
     if has_bare_line_feed(block) {
         return None;
     }
-    headers(block, &header_spans(block, lines))
+    let mut trailers = headers(block, &header_spans(block, lines))?;
+    strip_from_trailers(&mut trailers);
+    Some(trailers)
 }
 
 fn has_bare_line_feed(head: &[u8]) -> bool {
@@ -362,8 +403,11 @@ fn has_bare_line_feed(head: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{ResponseFraming, parse_request, parse_response};
+    use super::{
+        RequestHead, ResponseFraming, is_upgrade, parse_request, parse_response, parse_trailers,
+    };
     use crate::http::body::Length;
+    use ::http::header::HOST;
     use ::http::{Method, StatusCode};
     use bytes::BytesMut;
 
@@ -406,9 +450,52 @@ mod tests {
             "GET a HTTP/1.1\r\n\r\n",
             "GET / HTTP/2.0\r\n\r\n",
             "CONNECT / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: user@a\r\n\r\n",
+            "GET http://user@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
         ] {
             assert_eq!(status_of(head), bad, "{head:?}");
         }
+    }
+
+    fn parsed(text: &str) -> RequestHead {
+        parse_request(&mut BytesMut::from(text))
+            .expect("valid")
+            .expect("complete")
+    }
+
+    #[test]
+    fn a_target_that_names_a_host_replaces_the_header() {
+        for host in ["Host: other\r\n", "Host:\r\n", ""] {
+            let head = parsed(&format!("GET http://a:80/ HTTP/1.1\r\n{host}\r\n"));
+            assert_eq!(head.request.headers()[HOST], "a:80", "{host:?}");
+        }
+        let head = parsed("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n");
+        assert_eq!(head.request.headers()[HOST], "[::1]:80");
+    }
+
+    #[test]
+    fn an_upgrade_to_http_2_is_none() {
+        let asks = |protocol: &str| {
+            let text =
+                format!("GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n");
+            is_upgrade(&parsed(&text).request)
+        };
+        assert!(asks("websocket"));
+        for protocol in ["h2c", "H2C", "websocket, h2c"] {
+            assert!(!asks(protocol), "{protocol}");
+        }
+    }
+
+    #[test]
+    fn trailers_frame_and_name_nothing() {
+        let block = "Content-Length: 5\r\nTransfer-Encoding: x\r\nHost: b\r\n\
+                     l5d-client-id: forged\r\nX-Sum: 1\r\n\r\n";
+        let trailers = parse_trailers(&block.into()).expect("valid");
+        assert_eq!(trailers.len(), 1);
+        assert_eq!(trailers["x-sum"], "1");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::keep_alive::unanswered;
 use super::send::Sending;
 use super::{Incoming, KeepAlive, Settings};
 use crate::http::Interim;
-use crate::http::body::Body;
+use crate::http::body::{Body, BodyError};
 use crate::http::task::{self, Owned};
 use crate::transport::Io;
 
@@ -40,6 +40,9 @@ pub enum SendError {
     /// The connection takes no more requests; this one was not sent.
     #[error("connection closed")]
     Unsent(Box<Request<Body>>),
+    /// The request's own body broke off.
+    #[error("malformed request body")]
+    Request,
     /// The peer reset the stream.
     #[error("stream reset: {0}")]
     Reset(Reason),
@@ -113,15 +116,22 @@ impl Client {
         let ends = body.is_end();
         let (mut response, stream) = send.send_request(Request::from_parts(head, ()), ends)?;
         let mut sent = Sent::begin(&self.streams);
+        let mut broken = None;
         if !ends {
             let mut sending = Sending::new(body, stream);
             let started =
                 std::future::poll_fn(|cx| Poll::Ready(sending.poll(cx, &mut |_| {}))).await;
-            if started.is_pending() {
-                sent.upload = Some(Owned::spawn(async move {
-                    // A failure has reset the stream, and so reaches whoever waits for the response.
-                    let _ = std::future::poll_fn(|cx| sending.poll(cx, &mut |_| {})).await;
-                }));
+            // A failure has reset the stream, and so reaches whoever waits for the response.
+            let flag = broken.insert(Rc::new(Cell::new(false)));
+            match started {
+                Poll::Ready(sent) => flag.set(is_broken(&sent)),
+                Poll::Pending => {
+                    let flag = Rc::clone(flag);
+                    sent.upload = Some(Owned::spawn(async move {
+                        let sent = std::future::poll_fn(|cx| sending.poll(cx, &mut |_| {})).await;
+                        flag.set(is_broken(&sent));
+                    }));
+                }
             }
         }
         let response = std::future::poll_fn(|cx| {
@@ -130,7 +140,11 @@ impl Client {
             }
             std::pin::Pin::new(&mut response).poll(cx)
         })
-        .await?;
+        .await
+        .map_err(|error| match &broken {
+            Some(broken) if broken.get() => SendError::Request,
+            _ => error.into(),
+        })?;
         Ok(response.map(|recv| {
             if recv.is_end_stream() {
                 Body::Empty
@@ -168,6 +182,11 @@ impl From<h2::Error> for SendError {
             _ => Self::Connection(error),
         }
     }
+}
+
+/// Whether it is the request itself that cannot be sent.
+fn is_broken(sent: &Result<(), BodyError>) -> bool {
+    matches!(sent, Err(BodyError::Malformed(_) | BodyError::Incomplete))
 }
 
 async fn drive(

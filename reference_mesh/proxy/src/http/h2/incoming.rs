@@ -7,6 +7,7 @@ use h2::{Reason, RecvStream};
 
 use super::client::Sent;
 use crate::http::body::{BodyError, Frame};
+use crate::http::headers::strip_from_trailers;
 
 /// Reads the body; in the client role it also keeps the request's upload going.
 pub struct Incoming {
@@ -50,7 +51,10 @@ impl Incoming {
             }
         }
         match ready!(self.recv.poll_trailers(cx)) {
-            Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::Trailers(trailers)))),
+            Ok(Some(mut trailers)) => {
+                strip_from_trailers(&mut trailers);
+                Poll::Ready(Some(Ok(Frame::Trailers(trailers))))
+            }
             Ok(None) => Poll::Ready(None),
             Err(error) if error.reason() == Some(Reason::NO_ERROR) => Poll::Ready(None),
             Err(error) => Poll::Ready(Some(Err(error.into()))),
