@@ -266,18 +266,21 @@ impl Inbound {
                 None => return Ok(()),
             },
         };
+        // Each in a box of its own: a connection holds memory for what it speaks, and one that has
+        // said nothing yet for none of it.
         match http {
-            None => tcp::forward(&self, io, &session).await,
+            None => Box::pin(tcp::forward(&self, io, &session)).await,
             Some(Http::Http1) => {
                 let mut drain = self.drain.clone();
                 let service = Service::new(&self, session);
-                h1::serve(io, &service, &mut drain).await.map(|_| ())
+                let served = Box::pin(h1::serve(io, &service, &mut drain));
+                served.await.map(|_| ())
             }
             Some(Http::Http2) => {
                 let mut drain = self.drain.clone();
                 let settings = self.config.inbound.direction.h2_server;
                 let service = Rc::new(Service::new(&self, session));
-                h2::serve(io, service, settings, &mut drain)
+                Box::pin(h2::serve(io, service, settings, &mut drain))
                     .await
                     .map_err(io::Error::other)
             }
@@ -325,8 +328,9 @@ impl Inbound {
             self.credentials.server_config()
         };
         let limit = self.config.inbound.direction.detect_timeout;
-        let handshake = timeout(limit, TlsAcceptor::from(config).accept(tcp)).await;
-        let result = handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let handshake = Box::pin(TlsAcceptor::from(config).accept(tcp));
+        let result = timeout(limit, handshake).await;
+        let result = result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         if result.is_err() {
             self.telemetry.tcp_error(true, Some(target), "i/o");
         }

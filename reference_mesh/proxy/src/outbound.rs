@@ -150,17 +150,19 @@ impl Outbound {
             .outbound_protocol(kind.label(), &target.parent())
             .increment();
         let mut drain = self.drain.clone();
+        // Each in a box of its own: a connection holds memory for what it speaks.
         match kind {
-            Kind::Opaque => tcp::forward(&self, io, target, None).await,
-            Kind::Tls => tcp::forward_tls(&self, io, target).await,
+            Kind::Opaque => Box::pin(tcp::forward(&self, io, target, None)).await,
+            Kind::Tls => Box::pin(tcp::forward_tls(&self, io, target)).await,
             Kind::Http1 => {
                 let service = Service::new(&self, target, client, kind);
-                h1::serve(io, &service, &mut drain).await.map(|_| ())
+                let served = Box::pin(h1::serve(io, &service, &mut drain));
+                served.await.map(|_| ())
             }
             Kind::Http2 => {
                 let service = Rc::new(Service::new(&self, target, client, kind));
                 let settings = self.config.outbound.direction.h2_server;
-                h2::serve(io, service, settings, &mut drain)
+                Box::pin(h2::serve(io, service, settings, &mut drain))
                     .await
                     .map_err(std::io::Error::other)
             }

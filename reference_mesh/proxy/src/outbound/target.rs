@@ -119,7 +119,7 @@ impl Outbound {
     /// The target at `addr`, looked up if it is new.
     pub(super) async fn target(self: &Rc<Self>, addr: SocketAddr) -> Rc<Target> {
         let slot = Rc::clone(self.targets.borrow_mut().entry(addr).or_default());
-        let target = slot.0.get_or_init(|| self.look_up(addr)).await;
+        let target = slot.0.get_or_init(|| Box::pin(self.look_up(addr))).await;
         target.touch();
         Rc::clone(target)
     }
