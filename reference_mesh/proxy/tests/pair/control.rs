@@ -23,9 +23,10 @@ use linkerd2_proxy_api::outbound::outbound_policies_server::{
     OutboundPolicies, OutboundPoliciesServer,
 };
 use linkerd2_proxy_api::outbound::{
-    self, Backend, HttpRoute, OpaqueRoute, OutboundPolicy, Queue, TrafficSpec, backend, http_route,
-    opaque_route, proxy_protocol,
+    self, Backend, HttpRoute, OpaqueRoute, OutboundPolicy, Queue, TlsRoute, TrafficSpec, backend,
+    http_route, opaque_route, proxy_protocol, tls_route,
 };
+use linkerd2_proxy_api::tls_route::{SniMatch, sni_match};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair,
 };
@@ -248,6 +249,32 @@ pub(crate) fn to_balancer(opaque: bool) -> OutboundPolicy {
             }),
         })
     };
+    OutboundPolicy {
+        protocol: Some(outbound::ProxyProtocol { kind: Some(kind) }),
+        metadata: meta("parent"),
+    }
+}
+
+/// One balancer for TLS that asks for `name`.
+pub(crate) fn to_tls_route(name: &str) -> OutboundPolicy {
+    let backends = tls_route::distribution::FirstAvailable {
+        backends: vec![tls_route::RouteBackend {
+            backend: balancer(),
+            filters: Vec::new(),
+        }],
+    };
+    let kind = tls_route::distribution::Kind::FirstAvailable(backends);
+    let routes = vec![TlsRoute {
+        metadata: meta("tls"),
+        snis: vec![SniMatch {
+            r#match: Some(sni_match::Match::Exact(name.to_owned())),
+        }],
+        rules: vec![tls_route::Rule {
+            backends: Some(tls_route::Distribution { kind: Some(kind) }),
+            filters: Vec::new(),
+        }],
+    }];
+    let kind = proxy_protocol::Kind::Tls(proxy_protocol::Tls { routes });
     OutboundPolicy {
         protocol: Some(outbound::ProxyProtocol { kind: Some(kind) }),
         metadata: meta("parent"),

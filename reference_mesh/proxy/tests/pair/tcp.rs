@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::control::{server, to_balancer};
+use crate::control::{server, to_balancer, to_tls_route};
 use crate::{Mesh, plain_state};
 
 async fn opaque_mesh() -> Mesh {
@@ -107,4 +107,42 @@ async fn garbage_on_the_proxys_own_port_is_closed() {
             "{bytes:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn tls_of_the_applications_own_goes_by_its_name() {
+    let mut state = plain_state();
+    state.outbound = to_tls_route("app.example.com");
+    state.server = server(None, true);
+    let mesh = Mesh::start(state).await;
+    let listener = mesh.listen();
+    let mut routed = mesh.dial();
+    let hello = client_hello("app.example.com");
+    routed.write_all(&hello).await.expect("write");
+    let (mut served, _) = listener.accept().await.expect("accept");
+    let mut got = vec![0; hello.len()];
+    served.read_exact(&mut got).await.expect("read");
+    assert!(got == hello, "the bytes arrive as they were");
+
+    for bytes in [client_hello("other.example.com"), b"no TLS at all".to_vec()] {
+        let mut stream = mesh.dial();
+        stream.write_all(&bytes).await.expect("write");
+        assert!(matches!(stream.read(&mut [0; 16]).await, Ok(0) | Err(_)));
+    }
+}
+
+/// The least that names a server.
+fn client_hello(name: &str) -> Vec<u8> {
+    let sized = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat();
+    let entry = [&[0][..], &sized(name.as_bytes())].concat();
+    let extension = [&[0, 0][..], &sized(&sized(&entry))].concat();
+    let body = [
+        &[3, 3][..],
+        &[7; 32],
+        &[0, 0, 2, 0x13, 1, 1, 0],
+        &sized(&extension),
+    ]
+    .concat();
+    let message = [&[1, 0][..], &sized(&body)].concat();
+    [&[0x16, 3, 1][..], &sized(&message)].concat()
 }
