@@ -109,5 +109,5 @@ def _must_have_ended(check: Check, outcome: Outcome, what: str) -> None:
 
 
 def _still_serves(check: Check, way: Way) -> None:
-    outcome = way.caller.app.one(Plan(url=way.server.url()))
+    outcome = way.caller.app.one(Plan(url=way.server.url("/afterwards")))
     check.equal(outcome.status, 200, f"a good request {way.name}, after all that")

@@ -71,7 +71,8 @@ class _Calls:
                     self._ends[str(name)] = "complete" if call.through else "cancelled"
                     self._changed.notify_all()
 
-        context.add_callback(ended)
+        if not context.add_callback(ended):  # it was over before its handler began
+            ended()
         return call
 
     def end_of(self, name: str) -> str:
