@@ -361,6 +361,8 @@ def test_a_test_process_that_dies_is_an_error_of_its_check(suite: Suite) -> None
     result = suite.run(
         "import os\n@check('RT-01')\ndef test_a(): os._exit(9)\n"
         "@check('ID-03')\ndef test_b(): pass",
+        "-p",
+        "xdist",
         "-n2",
         "--max-worker-restart=0",
         "--dist=loadgroup",
@@ -404,6 +406,8 @@ def test_a(run_context):
 @check("ID-03")
 def test_b(check): check.equal(1, 2, "one")
 """,
+        "-p",
+        "xdist",
         "-n2",
         "--dist=loadgroup",
         conftest=DESCRIBED.replace('"mtls"', '"rotation"'),
