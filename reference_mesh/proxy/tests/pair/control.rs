@@ -190,7 +190,7 @@ fn balancer() -> Option<Backend> {
         metadata: meta("web"),
         queue: Some(Queue {
             capacity: 100,
-            failfast_timeout: duration(1),
+            failfast_timeout: duration(3),
         }),
         kind: Some(backend::Kind::Balancer(BalanceP2c {
             discovery: Some(backend::EndpointDiscovery { kind: Some(kind) }),

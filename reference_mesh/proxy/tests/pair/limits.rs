@@ -53,7 +53,8 @@ async fn a_required_identity_is_the_servers_or_nobodys() {
         answer.contains("l5d-proxy-error: required id not satisfied"),
         "{answer}"
     );
-    let allowed = ["inbound_http_authz_allow_total{"];
+    // The admin port is asked in the clear; what the client's proxy sent is not.
+    let allowed = ["inbound_http_authz_allow_total{", "tls=\"true\""];
     assert_eq!(mesh.server.metric(&allowed).await, Some(1.0));
     served.abort();
 }
