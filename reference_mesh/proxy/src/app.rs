@@ -14,7 +14,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::runtime::{self, Handle, LocalOptions, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::admin::{self, Admin};
@@ -27,6 +27,7 @@ use crate::identity::{self, Id, InvalidId};
 use crate::inbound::Inbound;
 use crate::mutants::{self, Mutant};
 use crate::outbound::Outbound;
+use crate::policy::inbound::ServerPolicy;
 use crate::policy::outbound::Queue;
 use crate::readiness::Readiness;
 use crate::telemetry::log::Level;
@@ -185,38 +186,19 @@ impl App {
                 &self.telemetry,
             )
         };
-        let certify = client("identity", &config.identity.addr)?;
         let destination = client("destination", &config.destination)?;
         let policy = client("policy", &config.policy)?;
         let settings = discovery_settings(config);
         let discovery = Discovery::new(handle.clone(), destination, policy, settings);
-        let (min_refresh, max_refresh) = config.identity.refresh;
-        let identity = identity::Settings {
-            id: self.credentials.local_name().id.clone(),
-            csr: self.csr.clone(),
-            token_file: config.identity.token_file.clone(),
-            min_refresh,
-            max_refresh,
-        };
-        let metrics = self.telemetry.identity();
         handle.spawn(identity::run(
             self.credentials.clone(),
-            certify,
-            identity,
-            metrics,
+            client("identity", &config.identity.addr)?,
+            self.identity_settings(),
+            self.telemetry.identity(),
         ));
-        let enabled = config.shutdown_endpoint.then(|| Arc::clone(shutdown));
-        let server = admin::Server {
-            admin: Admin::new(
-                self.telemetry.clone(),
-                readiness.clone(),
-                self.level.clone(),
-                enabled,
-            ),
-            credentials: self.credentials.clone(),
-            policy: discovery.inbound(config.admin_addr.port()),
-            telemetry: self.telemetry.clone(),
-        };
+        let policy = discovery.inbound(config.admin_addr.port());
+        let shutdown = config.shutdown_endpoint.then(|| Arc::clone(shutdown));
+        let server = self.admin_server(policy, readiness, shutdown);
         let listener = {
             let _guard = handle.enter();
             tokio::net::TcpListener::from_std(self.admin.try_clone()?)?
@@ -230,6 +212,37 @@ impl App {
             }
         });
         Ok(discovery)
+    }
+
+    fn identity_settings(&self) -> identity::Settings {
+        let (min_refresh, max_refresh) = self.config.identity.refresh;
+        identity::Settings {
+            id: self.credentials.local_name().id.clone(),
+            csr: self.csr.clone(),
+            token_file: self.config.identity.token_file.clone(),
+            min_refresh,
+            max_refresh,
+        }
+    }
+
+    /// The admin server, under `policy`; it can end the proxy when it is given `shutdown`.
+    fn admin_server(
+        &self,
+        policy: watch::Receiver<Arc<ServerPolicy>>,
+        readiness: &Readiness,
+        shutdown: Option<Arc<Notify>>,
+    ) -> admin::Server {
+        admin::Server {
+            admin: Admin::new(
+                self.telemetry.clone(),
+                readiness.clone(),
+                self.level.clone(),
+                shutdown,
+            ),
+            credentials: self.credentials.clone(),
+            policy,
+            telemetry: self.telemetry.clone(),
+        }
     }
 
     /// Starts both directions on this thread.

@@ -1,6 +1,7 @@
 //! The sidecar of the reference mesh.
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 pub mod admin;
 pub mod app;

@@ -175,6 +175,60 @@ impl Service {
         admission
     }
 
+    /// Admits the request and sends it to the application.
+    async fn exchange(
+        &self,
+        mut request: Request<Body>,
+        interim: &Interim,
+        observer: &mut Observer,
+    ) -> Result<(Response<Body>, Option<Tunnel>), ProxyError> {
+        if observer.in_flight.is_none() {
+            return Err(ProxyError::LoadShed);
+        }
+        if request.version() == Version::HTTP_2 && *request.method() == Method::CONNECT {
+            return Err(ProxyError::Unsupported(
+                "CONNECT over HTTP/2 is not supported",
+            ));
+        }
+        let admitted = self.admit(&self.current(), &mut request);
+        if admitted.is_err() && mutants::active(Mutant::DeniedReachesBackend) {
+            // What the application answers does not matter: the request has reached it.
+            let _ = self.dispatch(std::mem::take(&mut request), interim).await;
+        }
+        let admission = admitted?;
+        admission.requests.request();
+        admission.metrics.requests.increment();
+        let request = request.map(|body| body.counted(&admission.metrics.request_frame_size));
+        observer.admission = Some(admission);
+        self.dispatch(request, interim).await
+    }
+
+    /// The response in place of one from the application.
+    fn refuse(
+        &self,
+        error: &ProxyError,
+        client: Client,
+        mut observer: Observer,
+    ) -> Reply<Observer> {
+        let telemetry = &self.inbound.telemetry;
+        telemetry.http_error(Direction::Inbound, error.label());
+        tracing::info!(
+            client = %self.session.client,
+            target = %self.session.target,
+            %error,
+            "HTTP request failed"
+        );
+        let response = error.respond(client);
+        observer.status = response.status();
+        observer.error = Some(error.route_label());
+        Reply {
+            response,
+            observer,
+            tunnel: None,
+            close: error.closes(),
+        }
+    }
+
     async fn dispatch(
         &self,
         mut request: Request<Body>,
@@ -199,87 +253,40 @@ impl HttpService for Service {
         } else {
             None
         };
-        let version = request.version();
-        let grpc = headers::is_grpc(request.headers());
+        let is_proxy = self.client_id.is_some();
+        let client = Client {
+            version: request.version(),
+            grpc: headers::is_grpc(request.headers()),
+            informed: is_proxy,
+            is_proxy,
+        };
         let max = self.inbound.config.inbound.direction.max_in_flight;
-        let mut observer = Observer {
-            in_flight: InFlight::enter(&self.inbound.in_flight, max),
-            admission: None,
-            error: None,
-            status: StatusCode::OK,
-            grpc: grpc.then_some(GrpcStatus(None)),
-            started: Instant::now(),
-            answered: Instant::now(),
-            ended: false,
-        };
-        let result = async {
-            if observer.in_flight.is_none() {
-                return Err(ProxyError::LoadShed);
-            }
-            if version == Version::HTTP_2 && *request.method() == Method::CONNECT {
-                return Err(ProxyError::Unsupported(
-                    "CONNECT over HTTP/2 is not supported",
-                ));
-            }
-            let admitted = self.admit(&self.current(), &mut request);
-            if admitted.is_err() && mutants::active(Mutant::DeniedReachesBackend) {
-                // What the application answers does not matter: the request has reached it.
-                let _ = self.dispatch(std::mem::take(&mut request), interim).await;
-            }
-            let admission = admitted?;
-            admission.requests.request();
-            admission.metrics.requests.increment();
-            let request = request.map(|body| body.counted(&admission.metrics.request_frame_size));
-            observer.admission = Some(admission);
-            self.dispatch(request, interim).await
-        };
-        match result.await {
-            Ok((mut response, tunnel)) => {
-                clean(&mut response, tunnel.is_some());
-                if carried.is_some() {
-                    let version = response.version();
-                    orig_proto::mark_response(response.headers_mut(), version);
-                }
-                observer.status = response.status();
-                observer.answered = Instant::now();
-                if let Some(grpc) = &mut observer.grpc {
-                    grpc.0 = GrpcStatus::read(response.headers());
-                }
-                Reply {
-                    response,
-                    observer,
-                    tunnel,
-                    close: false,
-                }
-            }
-            Err(error) => {
-                self.inbound
-                    .telemetry
-                    .http_error(Direction::Inbound, error.label());
-                tracing::info!(
-                    client = %self.session.client,
-                    target = %self.session.target,
-                    %error,
-                    "HTTP request failed"
-                );
-                let is_proxy = self.client_id.is_some();
-                let client = Client {
-                    version,
-                    grpc,
-                    informed: is_proxy,
-                    is_proxy,
-                };
-                let response = error.respond(client);
-                observer.status = response.status();
-                observer.error = Some(error.route_label());
-                Reply {
-                    response,
-                    observer,
-                    tunnel: None,
-                    close: error.closes(),
-                }
-            }
+        let in_flight = InFlight::enter(&self.inbound.in_flight, max);
+        let mut observer = Observer::new(in_flight, client.grpc);
+        match self.exchange(request, interim, &mut observer).await {
+            Ok((response, tunnel)) => reply(response, tunnel, carried.is_some(), observer),
+            Err(error) => self.refuse(&error, client, observer),
         }
+    }
+}
+
+fn reply(
+    mut response: Response<Body>,
+    tunnel: Option<Tunnel>,
+    was_carried: bool,
+    mut observer: Observer,
+) -> Reply<Observer> {
+    clean(&mut response, tunnel.is_some());
+    if was_carried {
+        let version = response.version();
+        orig_proto::mark_response(response.headers_mut(), version);
+    }
+    observer.answered(&response);
+    Reply {
+        response,
+        observer,
+        tunnel,
+        close: false,
     }
 }
 
@@ -324,6 +331,28 @@ impl Current {
 // === impl Observer ===
 
 impl Observer {
+    fn new(in_flight: Option<InFlight>, grpc: bool) -> Self {
+        Self {
+            in_flight,
+            admission: None,
+            error: None,
+            status: StatusCode::OK,
+            grpc: grpc.then_some(GrpcStatus(None)),
+            started: Instant::now(),
+            answered: Instant::now(),
+            ended: false,
+        }
+    }
+
+    /// Notes the application's answer.
+    fn answered(&mut self, response: &Response<Body>) {
+        self.status = response.status();
+        self.answered = Instant::now();
+        if let Some(grpc) = &mut self.grpc {
+            grpc.0 = GrpcStatus::read(response.headers());
+        }
+    }
+
     fn finish(&mut self, trailers: Option<&HeaderMap>, error: Option<&'static str>) {
         self.ended = true;
         self.in_flight = None;

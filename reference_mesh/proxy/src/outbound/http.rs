@@ -20,6 +20,7 @@ use crate::http::{Body, Interim, Reply, Service as HttpService, Tunnel};
 use crate::mutants::{self, Mutant};
 use crate::policy::matching;
 use crate::policy::outbound::Protocol;
+use crate::telemetry::Direction;
 
 /// Times that a request is given to another connection because its own had just ended.
 const MAX_REDISPATCHES: usize = 3;
@@ -126,6 +127,60 @@ impl Service {
         ))
     }
 
+    /// Routes the request and carries it to an endpoint.
+    async fn exchange(
+        &self,
+        mut request: Request<Body>,
+        interim: &Interim,
+        observer: &mut Observer,
+    ) -> Result<Answer, ProxyError> {
+        if observer.in_flight.is_none() {
+            return Err(ProxyError::LoadShed);
+        }
+        if request.version() == Version::HTTP_2 && *request.method() == Method::CONNECT {
+            return Err(ProxyError::Unsupported(
+                "CONNECT over HTTP/2 is not supported",
+            ));
+        }
+        let authority = prepare(&mut request, &self.target);
+        let routes = self.target.routes(&self.outbound);
+        let (rule, path_len) = self.route(&routes, &request, &authority)?;
+        observer.rule = Some(Rc::clone(&rule));
+        filters::on_request(&rule.policy.filters, &mut request, path_len)?;
+        let request = request.map(|body| body.counted(&rule.metrics.frame_size));
+        let mut answer = self
+            .dispatch(&rule, request, authority, path_len, interim)
+            .await?;
+        filters::on_response(&rule.policy.filters, answer.response.headers_mut());
+        Ok(answer)
+    }
+
+    /// The response in place of one from an endpoint.
+    fn refuse(
+        &self,
+        error: &ProxyError,
+        client: Client,
+        mut observer: Observer,
+    ) -> Reply<Observer> {
+        let telemetry = &self.outbound.telemetry;
+        telemetry.http_error(Direction::Outbound, error.label());
+        tracing::info!(
+            client = %self.client,
+            target = %self.target.addr,
+            %error,
+            "HTTP request failed"
+        );
+        let response = error.respond(client);
+        observer.status = response.status();
+        observer.error = Some(error.route_label());
+        Reply {
+            response,
+            observer,
+            tunnel: None,
+            close: error.closes(),
+        }
+    }
+
     fn informed(&self, version: Version, grpc: bool) -> Client {
         let informed = !self.outbound.config.outbound.hide_proxy_errors;
         Client {
@@ -140,67 +195,17 @@ impl Service {
 impl HttpService for Service {
     type Observer = Observer;
 
-    async fn call(&self, mut request: Request<Body>, interim: &Interim) -> Reply<Observer> {
+    async fn call(&self, request: Request<Body>, interim: &Interim) -> Reply<Observer> {
         if mutants::active(Mutant::LogsError) {
             tracing::error!("Unexpected request");
         }
-        let version = request.version();
-        let grpc = headers::is_grpc(request.headers());
-        let client = self.informed(version, grpc);
+        let client = self.informed(request.version(), headers::is_grpc(request.headers()));
         let max = self.outbound.config.outbound.direction.max_in_flight;
-        let mut observer = Observer {
-            in_flight: InFlight::enter(&self.outbound.in_flight, max),
-            rule: None,
-            exchange: None,
-            error: None,
-            status: StatusCode::OK,
-            grpc: grpc.then_some(GrpcStatus(None)),
-            started: Instant::now(),
-            ended: false,
-        };
-        let result = async {
-            if observer.in_flight.is_none() {
-                return Err(ProxyError::LoadShed);
-            }
-            if version == Version::HTTP_2 && *request.method() == Method::CONNECT {
-                return Err(ProxyError::Unsupported(
-                    "CONNECT over HTTP/2 is not supported",
-                ));
-            }
-            let authority = prepare(&mut request, &self.target);
-            let routes = self.target.routes(&self.outbound);
-            let (rule, path_len) = self.route(&routes, &request, &authority)?;
-            observer.rule = Some(Rc::clone(&rule));
-            filters::on_request(&rule.policy.filters, &mut request, path_len)?;
-            let request = request.map(|body| body.counted(&rule.metrics.frame_size));
-            let mut answer = self
-                .dispatch(&rule, request, authority, path_len, interim)
-                .await?;
-            filters::on_response(&rule.policy.filters, answer.response.headers_mut());
-            Ok(answer)
-        };
-        match result.await {
+        let in_flight = InFlight::enter(&self.outbound.in_flight, max);
+        let mut observer = Observer::new(in_flight, client.grpc);
+        match self.exchange(request, interim, &mut observer).await {
             Ok(answer) => reply(answer, observer),
-            Err(error) => {
-                self.outbound
-                    .telemetry
-                    .http_error(crate::telemetry::Direction::Outbound, error.label());
-                tracing::info!(
-                    client = %self.client,
-                    target = %self.target.addr,
-                    %error,
-                    "HTTP request failed"
-                );
-                let response = error.respond(client);
-                observer.status = response.status();
-                observer.error = Some(error.route_label());
-                Reply {
-                    response,
-                    observer,
-                    tunnel: None,
-                    close: error.closes(),
-                }
-            }
+            Err(error) => self.refuse(&error, client, observer),
         }
     }
 }

@@ -104,6 +104,19 @@ pub(crate) const fn body_error_label(error: &BodyError) -> &'static str {
 // === impl Observer ===
 
 impl Observer {
+    pub(super) fn new(in_flight: Option<InFlight>, grpc: bool) -> Self {
+        Self {
+            in_flight,
+            rule: None,
+            exchange: None,
+            error: None,
+            status: StatusCode::OK,
+            grpc: grpc.then_some(GrpcStatus(None)),
+            started: Instant::now(),
+            ended: false,
+        }
+    }
+
     fn finish(&mut self, trailers: Option<&HeaderMap>, error: Option<&'static str>) {
         self.ended = true;
         self.in_flight = None;

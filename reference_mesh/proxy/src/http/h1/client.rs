@@ -84,30 +84,8 @@ impl Client {
         let version = request.version();
         let has_body = !request.body().is_end();
         let (head, upload) = start(&conn, request).await;
-        let mut unsent = (!has_body).then(|| Box::new(head.map(|()| Body::Empty)));
-        let head = loop {
-            let head = match response_head(&conn, &method).await {
-                Ok(head) => head,
-                Err(error) => {
-                    let began = !conn.borrow().read.is_empty();
-                    return Err(match (error, unsent.take()) {
-                        (SendError::Closed | SendError::Io(_), Some(request)) if !began => {
-                            SendError::Unanswered(request)
-                        }
-                        (error, _) => error,
-                    });
-                }
-            };
-            unsent = None;
-            let status = head.response.status();
-            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
-                break head;
-            }
-            // A 100 was answered here already, when the body was first wanted.
-            if status != StatusCode::CONTINUE {
-                interim.send(head.response);
-            }
-        };
+        let unsent = (!has_body).then(|| Box::new(head.map(|()| Body::Empty)));
+        let head = final_head(&conn, &method, unsent, interim).await?;
         let ResponseHead {
             mut response,
             framing,
@@ -125,25 +103,29 @@ impl Client {
             upload,
             pool: Rc::downgrade(pool),
         };
-        conn.borrow_mut().decoder = match framing {
-            ResponseFraming::Length(0) => {
-                lease.give_back(&conn);
-                return Ok((response.map(|()| Body::Empty), None));
-            }
-            ResponseFraming::Length(len) => Decoder::Length(len),
-            ResponseFraming::Chunked => Decoder::Chunked(Chunk::Size),
-            ResponseFraming::UntilClose => Decoder::UntilClose,
-        };
-        Ok((
-            response.map(|()| Body::H1(Incoming::of_response(&conn, lease))),
-            None,
-        ))
+        let body = lease.body(conn, framing);
+        Ok((response.map(|()| body), None))
     }
 }
 
 // === impl Lease ===
 
 impl Lease {
+    /// The body that is framed so; the lease ends with it.
+    fn body(self, conn: Shared, framing: ResponseFraming) -> Body {
+        let decoder = match framing {
+            ResponseFraming::Length(0) => {
+                self.give_back(&conn);
+                return Body::Empty;
+            }
+            ResponseFraming::Length(len) => Decoder::Length(len),
+            ResponseFraming::Chunked => Decoder::Chunked(Chunk::Size),
+            ResponseFraming::UntilClose => Decoder::UntilClose,
+        };
+        conn.borrow_mut().decoder = decoder;
+        Body::H1(Incoming::of_response(&conn, self))
+    }
+
     pub(super) fn give_back(self, conn: &Shared) {
         drop(self.upload);
         let reusable = {
@@ -223,6 +205,39 @@ impl Upload {
                     return Poll::Ready(Ok(()));
                 }
             }
+        }
+    }
+}
+
+/// Waits for the last head; those before it are passed on. `unsent` is the request, should it be
+/// possible to send it again.
+async fn final_head(
+    conn: &Shared,
+    method: &Method,
+    mut unsent: Option<Box<Request<Body>>>,
+    interim: &Interim,
+) -> Result<ResponseHead, SendError> {
+    loop {
+        let head = match response_head(conn, method).await {
+            Ok(head) => head,
+            Err(error) => {
+                let began = !conn.borrow().read.is_empty();
+                return Err(match (error, unsent.take()) {
+                    (SendError::Closed | SendError::Io(_), Some(request)) if !began => {
+                        SendError::Unanswered(request)
+                    }
+                    (error, _) => error,
+                });
+            }
+        };
+        unsent = None;
+        let status = head.response.status();
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(head);
+        }
+        // A 100 was answered here already, when the body was first wanted.
+        if status != StatusCode::CONTINUE {
+            interim.send(head.response);
         }
     }
 }
