@@ -58,6 +58,7 @@ def test_proxies_without_certificate_stay_closed(check: Check, lab: Lab, world: 
             flags = ("--on-start", first.json().decode())
             early = space.deploy("early", helper=True, arguments=flags)
             late_pod = _twin(early, "late")
+            _until_arrived(world.server, word, 0)
         since = world.server.app.summary().last
         with world.server.helper.capture([word.encode(), plain_word.encode()]) as capture:
             with control_plane_down(lab):
@@ -76,6 +77,7 @@ def test_proxies_without_certificate_stay_closed(check: Check, lab: Lab, world: 
             with check.phase("converge"):
                 late.ready()
                 early.ready()
+                _until_arrived(world.server, word, since)
         with check.phase("reconcile"):
             assert capture.result is not None
             check.control(capture.result.matches[1], "the capture sees plaintext")
@@ -126,6 +128,15 @@ def _restart_sidecar(member: Member) -> None:
     process = member.helper.process(sidecar.process)
     member.helper.signal("KILL", pid=process.pid)
     member.helper.wait_restarted(process)
+
+
+def _until_arrived(server: Member, word: str, since: int) -> None:
+    """What a pod sends as it starts may be under way when the pod is ready already."""
+    until(
+        lambda: [a.seq for a in server.app.settled(since).attempts if word in a.target],
+        what=f"the call that a pod makes on its start arrives at {server.role.name}",
+        timeout_s=30.0,
+    )
 
 
 def _none_passes(check: Check, callers: dict[str, Member]) -> None:
