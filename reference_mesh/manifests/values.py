@@ -142,6 +142,7 @@ class Proxy(_Group, frozen=True, kw_only=True):
 class ProxyInit(_Group, frozen=True, kw_only=True):
     """The init container that redirects a pod's traffic into the sidecar."""
 
+    image: Image = Image(name="meshmark.dev/proxy-init")
     ignore_inbound_ports: str = "4567,4568"
     ignore_outbound_ports: str = "4567,4568"
     kube_api_server_ports: str = msgspec.field(name="kubeAPIServerPorts", default="443,6443")
