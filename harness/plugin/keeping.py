@@ -91,7 +91,7 @@ class Keeper:
             id=folder.path.name,
             suite=options.suite,
             mesh=MeshFacts(name=options.mesh),
-            cluster=ClusterFacts(engine=options.cluster.partition(":")[0]),
+            cluster=ClusterFacts(engine=options.engine),
             started=_utc(now),
             command=options.command(),
             seed=options.seed,
