@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness.cluster.embedded.status import BadRequest
 
 if TYPE_CHECKING:
-    from harness.cluster.embedded.kinds import Resource
+    from harness.cluster.embedded.resources import Resource
 
 __all__ = ["require_selectable"]
 
