@@ -34,10 +34,14 @@ class Image:
     What a container is made of: files of this machine and a command.
 
     The embedded engine shows `binds` on top of the machine's own base system. Engines that run
-    real container images build one of the same content.
+    real container images build one of the same content; only those look at what is below `user`.
 
     reference: the name in manifests, tag included: `meshmark.dev/proxy:0.1.0`.
     user: numeric uid that runs it when the pod names none; None is root.
+    packages: Debian packages that it needs of its base system. A program that is linked
+        dynamically gets the C library unasked.
+    wheels: lock file of the Python packages that it needs besides.
+    portable: what to build instead, where files of this machine would not run elsewhere.
     """
 
     reference: str
@@ -45,6 +49,9 @@ class Image:
     entrypoint: Sequence[str]
     env: Mapping[str, str] | None = None
     user: int | None = None
+    packages: Sequence[str] = ()
+    wheels: Path | None = None
+    portable: Image | None = None
 
     def normalised(self) -> list[Bind]:
         """The binds, with pairs made into `Bind` and sources made absolute."""

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cluster.model import Image
+from harness.cluster.model import Bind, Image
 from harness.errors import EnvironmentLacks
 
 if TYPE_CHECKING:
@@ -14,17 +14,29 @@ if TYPE_CHECKING:
 
 __all__ = ["python_image"]
 
+_ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("harness", "reference_mesh", "reports", "suites")
+_LOCK = Path(__file__).parent / "images/python.lock"
+_SITE = "/usr/local/lib/python3.11/dist-packages"
+_USER = 2103
+"""As the control plane's pods say."""
 
 
 def python_image(
-    reference: str, module: str, *arguments: str, env: Mapping[str, str] | None = None
+    reference: str,
+    module: str,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    besides: Sequence[str] = (),
 ) -> Image:
     """
     The image that runs `python -m module`, with this interpreter and its packages at their paths.
 
     Of the clone it shows the packages only, not the folders around them: those may be closed to
     the container's user, as the ones are that tox makes.
+
+    A real image has Debian's Python instead, what `images/python.lock` names, and of the clone the
+    package that the module is in and those named `besides`.
 
     Raises:
         EnvironmentLacks: a folder itself is closed to other users, as with a umask of 077.
@@ -42,10 +54,27 @@ def python_image(
         binds=[(folder, str(folder)) for folder in folders],
         entrypoint=[sys.executable, "-m", module, *arguments],
         env=env,
+        user=_USER,
+        portable=Image(
+            reference=reference,
+            binds=_modules({module.partition(".")[0], *besides}),
+            entrypoint=["/usr/bin/python3", "-m", module, *arguments],
+            env=env,
+            user=_USER,
+            packages=["libstdc++6", "python3"],
+            wheels=_LOCK,
+        ),
     )
 
 
+def _modules(packages: set[str]) -> list[Bind]:
+    return [
+        Bind(path, f"{_SITE}/{path.relative_to(_ROOT)}")
+        for package in sorted(packages)
+        for path in sorted((_ROOT / package).rglob("*.py"))
+    ]
+
+
 def _folders() -> Sequence[Path]:
-    root = Path(__file__).parents[2]
-    packages = {root / name for name in _PACKAGES if (root / name).is_dir()}
+    packages = {_ROOT / name for name in _PACKAGES if (_ROOT / name).is_dir()}
     return sorted({Path(sys.prefix), Path(sys.base_prefix), *packages})

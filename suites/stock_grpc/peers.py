@@ -25,7 +25,7 @@ _LONGEST_S = 90.0
 
 def image() -> Image:
     """The image of a stock pod."""
-    return python_image(_REFERENCE, "suites.stock_grpc")
+    return python_image(_REFERENCE, "suites.stock_grpc", besides=["harness"])
 
 
 def deploy(space: Space, name: str, *, meshed: bool) -> Member:
