@@ -62,6 +62,8 @@ def lab_of(
             if lane not in labs:
                 cluster = _cluster(request, run_options, lane)
                 labs[lane] = open_labs.enter_context(_lab(run_options, run_context, lane, cluster))
+            else:
+                labs[lane].cluster.require_answer()
             return labs[lane]
 
         yield lab_of

@@ -61,10 +61,6 @@ class KindCluster(ApiCluster):
         said = docker("exec", node, "sh", "-c", processes.script(containers))
         return processes.facts(said, containers)
 
-    def nodes(self) -> list[str]:
-        """Names of the nodes that pods are placed on."""
-        return sorted(_name(node) for node in self.client().list(Node) if not _closed(node))
-
     def stop_node(self, node: str) -> None:
         """Take the power from a node; returns when it is off."""
         docker("kill", node)
@@ -95,24 +91,12 @@ class KindCluster(ApiCluster):
         except NotInTime as error:
             raise NotInTime(f"{error}\n{nodes.last_words(self.name)}") from None
 
-    def require_answer(self) -> None:
-        """
-        Make sure that the API server still answers.
-
-        Raises:
-            ClusterError: it does not; says what Docker knows of the nodes, and what to do.
-
-        """
-        try:
-            with self.api_http() as api:
-                api.get("/readyz").raise_for_status()
-        except httpx2.HTTPError as error:
-            off = "; ".join(nodes.stopped(self.name)) or "all its nodes run"
-            known = off if nodes.ids(self.name) else "its nodes are gone: someone deleted them"
-            raise ClusterError(
-                f"the API server of kind cluster {self.name} stopped answering ({error}); {known}. "
-                "Look at the node with `docker logs`, then run this again"
-            ) from error
+    def silence(self) -> str:
+        """What Docker knows of nodes whose API server does not answer."""
+        if not nodes.ids(self.name):
+            return "its nodes are gone: someone deleted them. Run this again"
+        stopped = "; ".join(nodes.stopped(self.name)) or "all its nodes run"
+        return f"{stopped}. Look at it with `docker logs {self.name}-control-plane`, and run again"
 
     def _late(self) -> list[str]:
         client = self.client()
@@ -153,10 +137,6 @@ def _container_ids(pod: Pod) -> dict[str, str]:
 
 def _name(node: Node) -> str:
     return (node.metadata.name if node.metadata else None) or ""
-
-
-def _closed(node: Node) -> bool:
-    return any(each.effect == "NoSchedule" for each in (node.spec and node.spec.taints) or ())
 
 
 def _conditions(found: Node | Pod) -> Sequence[NodeCondition | PodCondition]:
