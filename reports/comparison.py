@@ -46,12 +46,15 @@ def comparison_page(runs: Sequence[Run], histograms: Sequence[Mapping[str, Laten
 
 
 def labels_of(runs: Sequence[Run]) -> list[str]:
-    """A letter for each run, with mesh and version where those tell the runs apart."""
+    """A letter for each run, with mesh and version, or engine, where those tell the runs apart."""
     letters = [chr(ord("A") + place) for place in range(len(runs))]
-    names = [f"{run.mesh.name} {run.mesh.version}".strip() for run in runs]
-    if len(set(names)) < len(names):
-        return letters
-    return [f"{letter} ({name})" for letter, name in zip(letters, names, strict=True)]
+    for names in (
+        [f"{run.mesh.name} {run.mesh.version}".strip() for run in runs],
+        [run.cluster.engine for run in runs],
+    ):
+        if len(set(names)) == len(names):
+            return [f"{letter} ({name})" for letter, name in zip(letters, names, strict=True)]
+    return letters
 
 
 def _curves(

@@ -11,7 +11,7 @@ from lightkube.core.exceptions import ApiError
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace, Pod
 
-from harness.cluster import embedded
+from harness.cluster import choice
 from harness.cluster.api_cluster import ApiCluster
 from harness.cluster.external import external
 from harness.errors import ClusterError
@@ -108,7 +108,7 @@ def _cluster(name: str, kubeconfig: Path | None, context: str | None) -> ApiClus
         return external(context, kubeconfig)
     if kubeconfig is not None:
         return ApiCluster(kubeconfig.name, kubeconfig)
-    return embedded.attach(name)
+    return choice.attach(name)
 
 
 def _make_namespace(client: lightkube.Client, namespace: str) -> None:

@@ -13,19 +13,18 @@ import pytest
 
 from harness import mesh as meshes
 from harness.cli import checks, mutants
-from harness.cluster.embedded import launch
+from harness.cluster import choice
 from harness.errors import UsageError
 from harness.plugin.options import Options, catalogue_of, suites_folder
 from harness.record.catalogue import Catalogue, Lane, near
 from harness.record.model import Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Sequence
 
 __all__ = ["check_selection", "command", "pytest_arguments", "run_suite"]
 
 _SUITES = ("conformance", "perf", "mutants")
-_ENGINES = ("embedded",)
 _CHECK_ID = re.compile(r"\b[A-Za-z]{2,3}-\d+\b")
 _PYTEST_CODES: dict[int, int] = {
     pytest.ExitCode.INTERNAL_ERROR: Exit.HARNESS,
@@ -38,7 +37,9 @@ _SECONDS_PER_TEST = 300
 @click.command("run")
 @click.argument("suite", type=click.Choice(_SUITES))
 @click.option("--mesh", default="reference", show_default=True, help="Mesh to judge.")
-@click.option("--cluster", default="embedded", show_default=True, help="embedded, or context:NAME.")
+@click.option(
+    "--cluster", default="embedded", show_default=True, help="embedded, kind, or context:NAME."
+)
 @click.option(
     "--proxy-binary",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -55,6 +56,7 @@ _SECONDS_PER_TEST = 300
     "--out", default="out", show_default=True, type=click.Path(file_okay=False, path_type=Path),
     help="Where run folders are made.",
 )  # fmt: skip
+@click.argument("pytest_options", nargs=-1)
 @click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), help="Run folder.")
 def command(
     *,
@@ -71,12 +73,14 @@ def command(
     every_check: bool,
     out: Path,
     run_dir: Path | None,
+    pytest_options: tuple[str, ...],
 ) -> int:
     """
     Run a suite against a mesh.
 
     Leaves a run folder and its report below out/, and out/latest pointing at it. The exit code is 0
-    when every core check passed that has a test and whose feature the mesh claims.
+    when every core check passed that has a test and whose feature the mesh claims. What comes after
+    -- goes to pytest, for the options of plugins that PYTEST_ADDOPTS names.
     """
     options = Options(
         suite="conformance" if suite == "mutants" else suite,
@@ -96,18 +100,19 @@ def command(
     _check_mutant(options.mutant, catalogue_of(options))
     with_test = checks.implemented(suites_folder() / options.suite)
     check_selection(selection, catalogue_of(options), with_test)
-    if options.cluster == "embedded":
-        launch.require()
+    choice.require(options.cluster)
     return (
-        mutants.run(options, every_check=every_check) if suite == "mutants" else run_suite(options)
+        mutants.run(options, every_check=every_check)
+        if suite == "mutants"
+        else run_suite(options, pytest_options)
     )
 
 
-def run_suite(options: Options) -> int:
+def run_suite(options: Options, pytest_options: Sequence[str] = ()) -> int:
     """Run the tests of a suite in this process and return the exit code of `meshmark`."""
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    code = pytest.main(pytest_arguments(options))
+    code = pytest.main([*pytest_arguments(options), *pytest_options])
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
         asked = f"-k {options.selection!r}" if options.selection else f"suite {options.suite}"
         raise UsageError(f"no test for {asked}; `meshmark checks` shows which checks have one")
@@ -167,11 +172,11 @@ def _check_names(options: Options) -> None:
     if options.mesh not in meshes.NAMES:
         known = f"; known: {', '.join(meshes.NAMES)}"
         raise UsageError(f"no mesh {options.mesh!r}{near(options.mesh, meshes.NAMES) or known}")
-    if options.cluster not in _ENGINES and not options.cluster.startswith("context:"):
+    if options.cluster not in choice.ENGINES and not options.cluster.startswith("context:"):
         known = (
-            "; known: embedded, and context:NAME for a cluster of your kubeconfig "
-            "(context:kind-NAME for one of kind)"
+            f"; known: {', '.join(choice.ENGINES)}, and context:NAME for a cluster of your "
+            "kubeconfig (context:kind-NAME for one of kind)"
         )
         raise UsageError(
-            f"no cluster {options.cluster!r}{near(options.cluster, _ENGINES) or known}"
+            f"no cluster {options.cluster!r}{near(options.cluster, choice.ENGINES) or known}"
         )

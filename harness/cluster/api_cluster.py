@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from lightkube.resources.core_v1 import Node
+
     from harness.cluster.model import Image, ProcessFacts
 
 __all__ = ["ApiCluster", "message"]
@@ -99,6 +101,57 @@ class ApiCluster:
             "its nodes; measure memory on the embedded engine"
         )
 
+    def nodes(self) -> list[str]:
+        """Names of the nodes that pods are placed on."""
+        from lightkube.resources.core_v1 import Node  # noqa: PLC0415 - 50 ms, not for --help
+
+        return sorted(_name(node) for node in self.client().list(Node) if not _closed(node))
+
+    def stop_node(self, node: str) -> None:
+        """
+        Say that this engine does not switch its nodes off; likewise the two below.
+
+        Raises:
+            EnvironmentLacks: always.
+
+        """
+        raise self._no_control(f"stop node {node}")
+
+    def start_node(self, node: str) -> None:
+        """As `stop_node`."""
+        raise self._no_control(f"start node {node}")
+
+    def restart_kubelet(self, node: str) -> None:
+        """As `stop_node`."""
+        raise self._no_control(f"restart the kubelet of node {node}")
+
+    def require_answer(self) -> None:
+        """
+        Make sure that the API server still answers.
+
+        Raises:
+            ClusterError: it does not; says what is known of that, and what to do.
+
+        """
+        try:
+            with self.api_http() as api:
+                api.get("/readyz").raise_for_status()
+        except httpx2.HTTPError as error:
+            raise ClusterError(
+                f"the API server of {self.engine} cluster {self.name} stopped answering "
+                f"({str(error) or type(error).__name__}); {self.silence()}"
+            ) from error
+
+    def silence(self) -> str:
+        """What else is known of a cluster that does not answer, and what to do."""
+        return f"look at it with `kubectl --kubeconfig {self.kubeconfig} cluster-info`"
+
+    def _no_control(self, what: str) -> EnvironmentLacks:
+        return EnvironmentLacks(
+            f"cannot {what}: the {self.engine} engine has no hold of its nodes; "
+            "run this on kind, `--cluster kind`"
+        )
+
     def _config(self) -> SingleConfig:
         try:
             config = KubeConfig.from_file(self.kubeconfig)
@@ -108,6 +161,14 @@ class ApiCluster:
         if found is None:
             raise UsageError(f"kubeconfig {self.kubeconfig} has no current context: name one")
         return found
+
+
+def _name(node: Node) -> str:
+    return (node.metadata.name if node.metadata else None) or ""
+
+
+def _closed(node: Node) -> bool:
+    return any(each.effect == "NoSchedule" for each in (node.spec and node.spec.taints) or ())
 
 
 def message(answer: httpx2.Response) -> str:

@@ -1,44 +1,110 @@
-"""Which cluster a run gets: what `--cluster` names, opened and closed again."""
+"""Which cluster a command gets: what `--cluster` names, opened and closed again."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING
 
-from harness.cluster import embedded
+from harness.cluster import embedded, kind
+from harness.cluster.embedded import launch
 from harness.cluster.external import external
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.cluster.api_cluster import ApiCluster
     from harness.cluster.model import Cluster
 
-__all__ = ["opened"]
+__all__ = ["ENGINES", "attach", "down", "engine_of", "opened", "refuse_twice", "require"]
+
+ENGINES = ("embedded", "kind")
+"""Those that make clusters."""
 
 _CONTEXT = "context:"
+
+
+def engine_of(choice: str) -> str:
+    """
+    The engine behind what `--cluster` says: embedded, kind or external.
+
+    Raises:
+        UsageError: there is no such engine.
+
+    """
+    if choice in ENGINES:
+        return choice
+    if choice.startswith(_CONTEXT):
+        return "external"
+    raise UsageError(
+        f"there is no cluster engine {choice!r}; take {' or '.join(ENGINES)}, or `context:NAME` "
+        "for a cluster of your kubeconfig"
+    )
 
 
 @contextlib.contextmanager
 def opened(choice: str, *, name: str, keep: bool = False) -> Iterator[Cluster]:
     """
-    The cluster that `choice` names: `embedded`, or `context:NAME` of a kubeconfig.
+    The cluster that `choice` names: `embedded`, `kind`, or `context:NAME` of a kubeconfig.
 
-    name: of an embedded cluster made for this. keep: leave that one up afterwards.
+    name: of a cluster made for this. keep: leave that one up afterwards.
 
     Raises:
         UsageError: there is no such engine or context.
 
     """
-    if choice == "embedded" and keep:
-        yield embedded.up(name)
-    elif choice == "embedded":
-        with embedded.start(name) as cluster:
-            yield cluster
-    elif choice.startswith(_CONTEXT):
+    engine = engine_of(choice)
+    if engine == "external":
         yield external(choice.removeprefix(_CONTEXT))
-    else:
-        raise UsageError(
-            f"there is no cluster engine {choice!r}; take `embedded`, or `context:NAME` for a "
-            "cluster of your kubeconfig"
-        )
+        return
+    maker = kind if engine == "kind" else embedded
+    if keep:
+        yield maker.up(name)
+        return
+    with maker.start(name) as cluster:
+        yield cluster
+
+
+def attach(name: str) -> ApiCluster:
+    """
+    The cluster that `meshmark up` started under this name, whichever engine made it.
+
+    Raises:
+        UsageError: none is up; the message says how to start one.
+
+    """
+    return kind.attach(name) if kind.is_up(name) else embedded.attach(name)
+
+
+def down(name: str) -> bool:
+    """End the clusters of this name that `meshmark up` started; False when there was none."""
+    ended = [embedded.down(name), kind.down(name)]
+    return any(ended)
+
+
+def refuse_twice(choice: str, name: str) -> None:
+    """
+    Make sure that `choice` can make a cluster of this name, and that no other engine has one.
+
+    Raises:
+        UsageError: one is up; says how to use it and how to end it.
+
+    """
+    launch.refuse_twice(name)
+    if engine_of(choice) == "kind" or kind.is_up(name):
+        kind.refuse(name)
+
+
+def require(choice: str) -> None:
+    """
+    Check what the engine behind `choice` needs of this machine.
+
+    Raises:
+        EnvironmentLacks: names what is missing and how to get it.
+
+    """
+    engine = engine_of(choice)
+    if engine == "embedded":
+        launch.require()
+    elif engine == "kind":
+        kind.require()

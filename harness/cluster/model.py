@@ -116,3 +116,30 @@ class Cluster(Protocol):
             EnvironmentLacks: the engine cannot see the processes of its nodes.
 
         """
+
+    def nodes(self) -> list[str]:
+        """Names of the nodes that pods are placed on."""
+
+    def stop_node(self, node: str) -> None:
+        """
+        Take the power from a node; returns when it is off.
+
+        Raises:
+            EnvironmentLacks: the engine has no hold of its nodes; likewise the two below.
+
+        """
+
+    def start_node(self, node: str) -> None:
+        """Give a node its power back; returns when it is ready for pods."""
+
+    def restart_kubelet(self, node: str) -> None:
+        """Restart the agent of a node under its pods; returns when the node is ready again."""
+
+    def require_answer(self) -> None:
+        """
+        Make sure that the API server still answers.
+
+        Raises:
+            ClusterError: it does not; says what is known of that, and what to do.
+
+        """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from harness.plugin.context import RunContext
     from harness.plugin.options import Options
-    from harness.record.catalogue import Catalogue
+    from harness.record.catalogue import Catalogue, Entry
 
 __all__ = ["Collected", "Judge", "Part", "part_of"]
 
@@ -84,15 +84,21 @@ class Judge:
             item.stash[CHECK] = Check(entry, self._options.seed)
             item.extra_keyword_matches.add(entry.id)
             item.add_marker(pytest.mark.xdist_group(entry.lane.value))
-            if self._options.lane in (None, entry.lane):
-                chosen.append(item)
+            left_out_because = self._left_out(entry)
+            if left_out_because:
+                self.collected.left_out[entry.id] = left_out_because
             else:
-                self.collected.left_out[entry.id] = f"only lane {self._options.lane} was run"
+                chosen.append(item)
         chosen.sort(key=_runs_last)
         left_out = [item for item in items if item not in set(chosen)]
         if left_out:
             config.hook.pytest_deselected(items=left_out)
         items[:] = chosen
+
+    def _left_out(self, entry: Entry) -> str:
+        if self._options.lane not in (None, entry.lane):
+            return f"only lane {self._options.lane} was run"
+        return entry.left_out_of(self._options.engine)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Count the selected tests of each check."""

@@ -19,6 +19,7 @@ import msgspec
 import pytest
 
 from harness.errors import MeshmarkError
+from harness.plugin.durations import core_checks
 from harness.plugin.judging import Collected, Judge, Part, part_of
 from harness.plugin.options import Options, known_fails_of, suites_folder
 from harness.plugin.telling import Teller
@@ -91,7 +92,7 @@ class Keeper:
             id=folder.path.name,
             suite=options.suite,
             mesh=MeshFacts(name=options.mesh),
-            cluster=ClusterFacts(engine=options.cluster.partition(":")[0]),
+            cluster=ClusterFacts(engine=options.engine),
             started=_utc(now),
             command=options.command(),
             seed=options.seed,
@@ -196,6 +197,8 @@ class Keeper:
         self._run.complete = exitstatus in _ENDED_BY_ITSELF and not stopped and known
         self._run.finished = _utc(dt.datetime.now(dt.UTC))
         self._account_for_the_rest()
+        if self._run.complete and not self._options.selection and self._options.lane is None:
+            self._run.figures.append(core_checks(self._run))
         self._write()
         try:
             self._report = write_reports(self._folder)

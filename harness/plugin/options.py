@@ -51,6 +51,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     known_fails: Path | None = None
     selection: str = ""
 
+    @property
+    def engine(self) -> str:
+        """The engine of the cluster: embedded, kind or external."""
+        return "external" if self.cluster.startswith("context:") else self.cluster
+
     def command(self, selection: str = "", *, keep: bool | None = None) -> str:
         """The `meshmark run` command line of this run, with another selection when given."""
         plain = Options()
@@ -86,7 +91,7 @@ def add_options(parser: pytest.Parser) -> None:
     plain = Options()
     group.addoption("--suite", default=plain.suite, help="name of the suite in the run folder")
     group.addoption("--mesh", default=plain.mesh, help="mesh to judge (default: %(default)s)")
-    group.addoption("--cluster", default=plain.cluster, help="embedded, or context:NAME")
+    group.addoption("--cluster", default=plain.cluster, help="embedded, kind, or context:NAME")
     group.addoption("--proxy-binary", default=None, help="use this proxy executable")
     group.addoption("--keep", action="store_true", help="leave cluster and mesh up at the end")
     group.addoption("--long", action="store_true", help="lengthen what is a matter of duration")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["Assertion", "Catalogue", "Defect", "Entry", "Lane", "near", "read_catalogue"]
+__all__ = ["Assertion", "Catalogue", "Defect", "Engine", "Entry", "Lane", "near", "read_catalogue"]
 
 
 class Lane(enum.StrEnum):
@@ -33,6 +33,18 @@ class Lane(enum.StrEnum):
 
     STEADY = "steady"
     SHORT = "short"
+
+
+class Engine(enum.StrEnum):
+    """
+    What runs the pods of a cluster.
+
+    embedded: processes of this machine. kind: nodes in Docker. external: a cluster of somebody's.
+    """
+
+    EMBEDDED = "embedded"
+    KIND = "kind"
+    EXTERNAL = "external"
 
 
 class Assertion(enum.StrEnum):
@@ -59,6 +71,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     assertion: list[Assertion]
     detail: str = ""
     mutants: list[str] = []
+    engines: list[Engine] = []
+    engines_why: str = ""
+
+    def left_out_of(self, engine: str) -> str:
+        """Why it is not for the clusters of this engine; empty when it is."""
+        if not self.engines or engine in self.engines:
+            return ""
+        return f"only for {' and '.join(self.engines)} clusters: {self.engines_why}"
 
 
 class Defect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,6 +111,8 @@ class Catalogue:
         for entry in entries:
             if entry.id in self._entries:
                 raise UsageError(f"catalogue: {entry.id} is listed twice; give one another id")
+            if entry.engines and not entry.engines_why:
+                raise UsageError(f"catalogue: {entry.id} is for some engines: say engines_why")
             for mutant in entry.mutants:
                 if mutant not in self.mutants:
                     hint = near(mutant, self.mutants)

@@ -47,8 +47,8 @@ def world_of(lab_of: Callable[[Lane], Lab]) -> Iterator[Callable[[Lane], World]]
 
 
 @pytest.fixture
-def world(check: Check, world_of: Callable[[Lane], World]) -> World:
-    """The world of this check's lane."""
+def world(check: Check, lab: Lab, world_of: Callable[[Lane], World]) -> World:
+    """The world of this check's lane, in a lab that still answers."""
     with check.phase("arrange"):
         return world_of(check.entry.lane)
 

@@ -15,6 +15,7 @@ from harness.cli.mutants import kill_matrix
 from harness.cli.run import check_selection, pytest_arguments
 from harness.errors import UsageError
 from harness.plugin.options import Options, catalogue_of
+from harness.record.folder import RunFolder
 from harness.record.model import CheckRecord, ClusterFacts, Level, MeshFacts, Run, Verdict
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def test_help_imports_little_and_so_answers_soon() -> None:
     [
         (["run", "conformance", "--mesh", "refrence"], "did you mean reference?"),
         (["run", "conformance", "--cluster", "embeded"], "did you mean embedded?"),
-        (["run", "conformance", "--cluster", "kind"], "context:kind-NAME for one of kind"),
+        (["run", "conformance", "--cluster", "minikube"], "context:kind-NAME for one of kind"),
         (["run", "conformance", "-k", "TLS-99"], "did you mean TLS-0"),
         (["run", "nothing"], "'nothing' is not one of"),
         (["report", "no-such-run"], "no run 'no-such-run' below"),
@@ -101,11 +102,29 @@ def test_tests_are_found_without_importing_them(tmp_path: Path) -> None:
     assert implemented(tmp_path) == {"RT-01", "SP-01"}
 
 
-def run_with(**verdicts: Verdict) -> Run:
+@pytest.mark.parametrize(("suite", "code"), [("conformance", 0), ("perf", 64)])
+def test_engines_are_compared_by_what_holds_and_not_by_what_it_costs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suite: str, code: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for engine in ("embedded", "kind"):
+        run = run_with(suite, engine, RT_01=Verdict.PASS, PR_01=Verdict.PASS)
+        if engine == "kind":
+            run.checks[1].verdict = Verdict.NOT_RUN
+        RunFolder(tmp_path / engine).write_run(run)
+
+    assert code_of("compare", "embedded", "kind", "-o", "page.html") == code
+    if code == 0:
+        page = (tmp_path / "page.html").read_text()
+        assert "B (kind)" in page
+        assert "PR-01" in page
+
+
+def run_with(suite: str = "conformance", engine: str = "embedded", **verdicts: Verdict) -> Run:
     return Run(
-        suite="conformance",
+        suite=suite,
         mesh=MeshFacts(name="reference"),
-        cluster=ClusterFacts(engine="embedded"),
+        cluster=ClusterFacts(engine=engine),
         started="2026-11-23T04:00:00Z",
         complete=True,
         checks=[

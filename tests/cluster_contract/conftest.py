@@ -1,8 +1,8 @@
 """
 One cluster for all contract tests, and a namespace for each.
 
-MESHMARK_CONTRACT_CLUSTER names the engine under test: `embedded` (the default), or `context:NAME`
-for any cluster of the kubeconfig that has the image `meshmark.dev/contract:1` with sh and python3.
+MESHMARK_CONTRACT_CLUSTER names the engine under test: `embedded` (the default), `kind`, or
+`context:NAME` for any cluster of the kubeconfig that has the image `meshmark.dev/contract:1`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lightkube.core.exceptions import ApiError
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace, Pod, ServiceAccount
 
-from harness.cluster import Image, embedded
+from harness.cluster import Image, embedded, kind
 from harness.cluster.external import external
 from harness.waiting import until
 
@@ -36,11 +36,24 @@ def cluster() -> Iterator[Cluster]:
     if engine == "context":
         yield external(context)
         return
+    name = f"contract-{os.getpid()}"
+    maker = kind if engine == "kind" else embedded
+    with maker.start(name, images=[_image()]) as started:
+        yield started
+
+
+def _image() -> Image:
+    """A system with a shell, Python and the tools of the network."""
     python = os.path.realpath(sys.base_prefix)
     binds = [] if python.startswith("/usr") else [(python, python)]
     env = {"PATH": f"{python}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-    with embedded.start("contract", images=[Image(IMAGE, binds, ["sh", "-c"], env)]) as started:
-        yield started
+    debian = Image(
+        IMAGE,
+        [],
+        ["sh", "-c"],
+        packages=["dash", "coreutils", "grep", "iproute2", "iptables", "nftables", "python3"],
+    )
+    return Image(IMAGE, binds, ["sh", "-c"], env, portable=debian)
 
 
 @pytest.fixture

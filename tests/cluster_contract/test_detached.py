@@ -6,8 +6,7 @@ import socket
 
 import pytest
 
-from harness.cluster import embedded
-from harness.cluster.embedded import state
+from harness.cluster import embedded, places
 from harness.errors import ClusterError, UsageError
 
 pytestmark = pytest.mark.cluster
@@ -28,7 +27,7 @@ def test_one_that_is_up_is_found_refused_twice_and_leaves_nothing() -> None:
     finally:
         assert embedded.down("detached")
     assert not embedded.down("detached")
-    assert list(state.state_folder().iterdir()) == []
+    assert list(places.state_folder().iterdir()) == []
     with pytest.raises(UsageError, match=r"no cluster detached is up \(up: none\)"):
         embedded.attach("detached")
 
@@ -40,4 +39,4 @@ def test_a_port_in_use_is_named_and_nothing_is_left() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ClusterError, match=f"127.0.0.1:{port}: Address already in use; take"):
             embedded.up("blocked", port=port)
-    assert list(state.state_folder().iterdir()) == []
+    assert list(places.state_folder().iterdir()) == []

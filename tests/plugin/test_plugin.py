@@ -238,6 +238,26 @@ def test_k_selects_by_id_and_the_rest_is_not_run(suite: Suite) -> None:
     assert result.ret == 0
 
 
+def test_a_check_of_another_engine_is_not_run_and_turns_nothing_red(suite: Suite) -> None:
+    why = 'engines = ["embedded"]\nengines_why = "it is of the proxy alone"\n'
+    suite.pytester.makefile(".toml", catalogue=CATALOGUE + why)
+    result = suite.run(
+        """
+@check("RT-01")
+def test_it(check): pass
+@check("TLS-01")
+def test_other(check): assert False
+""",
+        "--cluster=kind",
+    )
+
+    assert result.ret == 0
+    assert suite.saved["cluster"]["engine"] == "kind"
+    assert suite.record("TLS-01")["verdict"] == "not-run"
+    told = "only for embedded clusters: it is of the proxy alone"
+    assert suite.record("TLS-01")["reason"] == told
+
+
 def test_a_lane_runs_alone(suite: Suite) -> None:
     suite.run(
         "@check('RT-01')\ndef test_a(): assert 0\n@check('ID-03')\ndef test_b(): pass",

@@ -36,6 +36,9 @@ def test_the_conformance_catalogue_lists_every_check_once() -> None:
     assert len(catalogue) == 198
     assert levels == {Level.CORE: 91, Level.EXTENDED: 93, Level.EXPERIMENTAL: 14}
     assert catalogue["ID-03"].lane is Lane.SHORT
+    only_embedded = {entry.id for entry in catalogue if entry.left_out_of("kind")}
+    assert only_embedded == {"TLS-15", "LB-04", "PR-01", "PR-11"}
+    assert not any(entry.left_out_of("embedded") for entry in catalogue)
     assert all(entry.title and entry.source and entry.assertion for entry in catalogue)
 
 
@@ -51,6 +54,8 @@ def test_a_suite_without_a_catalogue_has_no_checks() -> None:
         (ENTRY + "colour = 1", "unknown field `colour`"),
         (ENTRY.replace('title = "Reachability"', ""), "missing required field `title`"),
         (ENTRY + 'mutants = ["gone"]', "RT-01 names no known mutant: gone"),
+        (ENTRY + 'engines = ["embedded"]', "RT-01 is for some engines: say engines_why"),
+        (ENTRY + 'engines = ["minikube"]', "Invalid enum value 'minikube'"),
         ("[[check", "Expected"),
     ],
 )

@@ -50,12 +50,11 @@ def test_half_a_mesh_is_taken_off_a_cluster_that_lives_on(
     def opened(*_: Any, **__: Any) -> Iterator[Any]:
         yield SimpleNamespace(engine=engine, name="c", kubeconfig="k", load_images=lambda _: None)
 
-    monkeypatch.setattr(stand.choice, "opened", opened)
     monkeypatch.setattr(stand.meshes, "driver", lambda _: driver)
     monkeypatch.setattr(stand.workload_image, "build", lambda: None)
     options = SimpleNamespace(mesh="half", cluster="c", keep=keep, proxy_binary=None, mutant=None)
     context = SimpleNamespace(hint=lambda _: None)
 
     with pytest.raises(MeshError, match="never became available"):
-        stand._lab(options, context, Lane.STEADY).__enter__()
+        stand._lab(options, context, Lane.STEADY, opened()).__enter__()
     assert driver.calls == calls

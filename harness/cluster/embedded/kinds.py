@@ -143,7 +143,6 @@ BUILT_IN = (
         "PodDisruptionBudget",
         "pdb",
         subresources=_STATUS,
-        stored_only=True,
     ),
     _of("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", "pc", namespaced=False),
     _of(

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harness.cluster import places
 from harness.cluster.api_cluster import ApiCluster, message
 from harness.cluster.embedded import state
 from harness.cluster.kubeconfig import write_private
@@ -108,7 +109,7 @@ def start(
 
     """
     require()
-    owner = state.invoking_user()
+    owner = places.invoking_user()
     with tempfile.TemporaryDirectory(prefix="meshmark-") as folder:
         if owner is not None:
             os.chown(folder, *owner)
@@ -275,11 +276,11 @@ def _launch(
         and threading.current_thread() is threading.main_thread(),
     }
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
-    if state.invoking_user() is not None:
+    if places.invoking_user() is not None:
         environment["PYTHONDONTWRITEBYTECODE"] = "1"  # no files of root in the user's tree
     try:
         with log.open("wb") as output:
-            owner = state.invoking_user()
+            owner = places.invoking_user()
             if owner is not None:
                 os.fchown(output.fileno(), *owner)
             process = subprocess.Popen(

@@ -1,27 +1,18 @@
-"""
-Where a detached cluster leaves word of itself: a folder per cluster, owned by who started it.
-
-With sudo only the engine runs as root, so the folder is in the invoking user's home and is theirs.
-"""
+"""Where a detached cluster leaves word of itself: a folder per cluster, of who started it."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import pwd
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from harness.cluster import places
 from harness.cluster.kubeconfig import write_private
-from harness.errors import UsageError
 
-__all__ = ["State", "invoking_user", "known", "read", "state_folder"]
-
-_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")
+__all__ = ["State", "known", "read"]
 
 
 class _Record(msgspec.Struct):
@@ -50,7 +41,7 @@ class State:
 
     def record(self, pid: int, kubeconfig: str) -> None:
         """Write down a cluster that is up."""
-        owner = invoking_user()
+        owner = places.invoking_user()
         write_private(self.kubeconfig, kubeconfig, owner)
         record = msgspec.json.encode(_Record(pid, _started(pid))).decode()
         write_private(self.folder / "state.json", record, owner)
@@ -58,15 +49,6 @@ class State:
     def forget(self) -> None:
         """Remove everything about it."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def state_folder() -> Path:
-    """The folder of all clusters: `$XDG_STATE_HOME/meshmark` or `~/.local/state/meshmark`."""
-    owner = invoking_user()
-    if owner is not None:
-        return Path(pwd.getpwuid(owner[0]).pw_dir) / ".local" / "state" / "meshmark"
-    named = os.environ.get("XDG_STATE_HOME", "")
-    return Path(named or Path.home() / ".local" / "state") / "meshmark"
 
 
 def read(name: str, *, create: bool = False) -> State:
@@ -77,13 +59,10 @@ def read(name: str, *, create: bool = False) -> State:
         UsageError: the name cannot be one.
 
     """
-    if not _NAME.match(name):
-        raise UsageError(
-            f"{name!r} cannot name a cluster: use up to 40 lower-case letters, digits and dashes"
-        )
-    folder = state_folder() / name
+    places.check_name(name)
+    folder = places.state_folder() / name
     if create:
-        _make(folder)
+        places.make(folder)
     pid = 0
     with contextlib.suppress(OSError, msgspec.DecodeError):
         record = msgspec.json.decode((folder / "state.json").read_bytes(), type=_Record)
@@ -95,31 +74,10 @@ def read(name: str, *, create: bool = False) -> State:
 def known() -> list[State]:
     """All detached clusters that left word, by name."""
     try:
-        names = sorted(each.name for each in state_folder().iterdir() if _NAME.match(each.name))
+        found = sorted(each.name for each in places.state_folder().iterdir())
     except FileNotFoundError:
         return []
-    return [read(name) for name in names]
-
-
-def invoking_user() -> tuple[int, int] | None:
-    """Uid and gid of who called sudo; None without sudo."""
-    uid, gid = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
-    if os.geteuid() != 0 or not uid.isdigit() or not gid.isdigit() or int(uid) == 0:
-        return None
-    try:
-        pwd.getpwuid(int(uid))
-    except KeyError:
-        return None
-    return int(uid), int(gid)
-
-
-def _make(folder: Path) -> None:
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    owner = invoking_user()
-    for each in reversed(missing):
-        each.mkdir(mode=0o700, exist_ok=True)
-        if owner is not None:
-            os.chown(each, *owner)
+    return [read(name) for name in found if places.names(name)]
 
 
 def _started(pid: int) -> int:

@@ -48,6 +48,7 @@ __all__ = [
     "NotFound",
     "NotImplementedHere",
     "TooLarge",
+    "TooManyRequests",
     "Unauthorized",
     "Unavailable",
     "UnsupportedMediaType",
@@ -236,6 +237,13 @@ class Invalid(ApiError):
     def _details(self) -> dict[str, Any]:
         # Here alone Kubernetes gives the kind where it else gives the plural name.
         return {**super()._details(), "kind": self._kind}
+
+
+class TooManyRequests(ApiError):
+    """Not now: a budget has no room."""
+
+    code = 429
+    reason = "TooManyRequests"
 
 
 class InternalError(ApiError):

@@ -324,6 +324,9 @@ class Store:
             metadata.pop(name, None)
         if not metadata.get("name"):
             metadata["name"] = self._generated_name(resource, metadata)
+            if resource.key == ("", "namespaces"):  # the defaults could not know its name
+                labels = metadata["labels"] = metadata.get("labels") or {}
+                labels["kubernetes.io/metadata.name"] = metadata["name"]
         if not resource.namespaced:
             metadata.pop("namespace", None)
         metadata["uid"] = str(uuid.uuid4())

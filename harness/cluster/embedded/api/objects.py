@@ -8,6 +8,7 @@ from starlette.responses import StreamingResponse
 
 from harness.cluster.embedded.api import asks, partial, patches, tables
 from harness.cluster.embedded.api.answers import json_answer, success
+from harness.cluster.embedded.api.fields import require_selectable
 from harness.cluster.embedded.api.operations import Write
 from harness.cluster.embedded.api.watching import watch_stream
 from harness.cluster.embedded.selectors import selector
@@ -102,6 +103,7 @@ class Objects:
         fields = ask.query.get("fieldSelector")
         if ask.place.name:
             fields = f"metadata.name={ask.place.name}"
+        require_selectable(ask.place.resource, fields)
         return selector(ask.place.namespace or None, ask.query.get("labelSelector"), fields)
 
     async def _create(self, ask: Ask) -> Response:

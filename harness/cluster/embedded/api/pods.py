@@ -10,6 +10,7 @@ from starlette.responses import StreamingResponse
 
 from harness.cluster.embedded.api import asks
 from harness.cluster.embedded.api.answers import json_answer
+from harness.cluster.embedded.api.budgets import require_budget
 from harness.cluster.embedded.api.node import LogOptions
 from harness.cluster.embedded.api.objects import write_of
 from harness.cluster.embedded.status import BadRequest, MethodNotAllowed
@@ -69,10 +70,11 @@ class Pods:
 
     async def evict(self, ask: Ask) -> Response:
         """
-        Delete a pod; budgets are stored only, so that none forbids it.
+        Delete a pod, unless its disruption budget forbids it now.
 
         Raises:
             NotFound: no such pod.
+            TooManyRequests: its budget has no room.
 
         """
         if ask.request.method != "POST":
@@ -82,6 +84,7 @@ class Pods:
         options = eviction.get("deleteOptions") or {}
         if ask.dry_run:
             options["dryRun"] = ["All"]
+        require_budget(self._store, self._store.peek(_PODS, place.namespace, place.name))
         await self._operations.delete(_PODS, place.namespace, place.name, options, write_of(ask))
         done: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}}
         return json_answer({**done, "status": "Success", "code": 201}, 201, warnings=ask.warnings)

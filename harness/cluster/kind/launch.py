@@ -1,0 +1,192 @@
+"""
+Starting and ending kind clusters, without ever touching one that somebody else made.
+
+A cluster that stays is recorded with the container ids of its nodes: another one of the same name
+has others. One that ends with its maker has a guard, see `guard`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.cluster import places
+from harness.cluster.kind import nodes
+from harness.cluster.kind.config import cluster_config
+from harness.cluster.kind.engine import KindCluster
+from harness.cluster.kind.guard import guarded
+from harness.cluster.kind.program import kind, program
+from harness.cluster.kubeconfig import write_private
+from harness.errors import ClusterError, MeshmarkError, NotInTime, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from harness.cluster.kind.guard import Guard
+    from harness.cluster.model import Image
+
+__all__ = ["WORKERS", "attach", "down", "is_up", "record", "refuse", "require", "start", "up"]
+
+WORKERS = 2
+"""Nodes for pods: two, so that traffic crosses from one to the other."""
+
+_CREATE_S = 300.0
+"""Ten times what it takes on two cores; kind gives up on a node that does not boot after 30 s."""
+READY_S = 120.0
+
+
+class _Record(msgspec.Struct):
+    nodes: dict[str, str]
+
+
+@contextlib.contextmanager
+def start(
+    name: str = "meshmark", *, port: int = 0, workers: int = WORKERS, images: Sequence[Image] = ()
+) -> Iterator[KindCluster]:
+    """
+    A cluster that lives as long as the context, and ends with the caller if that is killed.
+
+    port: of the API on 127.0.0.1; 0 takes any free one.
+
+    Raises:
+        EnvironmentLacks: Docker, kind, the node image or space is missing; names what to do.
+        UsageError: there is a kind cluster of that name.
+        ClusterError, NotInTime: it did not come up; the message ends with what its nodes said.
+
+    """
+    refuse(name)
+    folder = _private_folder()
+    with guarded(name, folder) as guard:
+        cluster = KindCluster(name, folder / "kubeconfig")
+        _create(cluster, port, workers, guard)
+        cluster.load_images(images)
+        yield cluster
+
+
+def up(name: str = "meshmark", *, port: int = 0, workers: int = WORKERS) -> KindCluster:
+    """Start a cluster that stays until `down`; raises as `start`."""
+    refuse(name)
+    folder = _private_folder()
+    with guarded(name, folder) as guard:
+        cluster = KindCluster(name, folder / "kubeconfig")
+        _create(cluster, port, workers, guard)
+        record(name, cluster.kubeconfig)
+        guard.dismiss()
+    return attach(name)
+
+
+def attach(name: str = "meshmark") -> KindCluster:
+    """
+    The cluster that `up` started.
+
+    Raises:
+        UsageError: none of that name is up.
+
+    """
+    if not is_up(name):
+        raise UsageError(f"no kind cluster {name} is up: run `meshmark up --cluster kind`")
+    return KindCluster(name, _folder(name) / "kubeconfig")
+
+
+def down(name: str = "meshmark") -> bool:
+    """
+    Delete a cluster that `up` started; False when there is none.
+
+    Raises:
+        EnvironmentLacks, ClusterError: it could not be deleted.
+
+    """
+    was_up = is_up(name)
+    if was_up:
+        kubeconfig = _folder(name) / "kubeconfig"
+        kind("delete", "cluster", "--name", name, "--kubeconfig", str(kubeconfig))
+    shutil.rmtree(_folder(name), ignore_errors=True)
+    return was_up
+
+
+def is_up(name: str) -> bool:
+    """Whether a cluster of this name is up that `up` started, and not another in its place."""
+    places.check_name(name)
+    try:
+        raw = (_folder(name) / "kind.json").read_bytes()
+        made = msgspec.json.decode(raw, type=_Record).nodes
+    except (OSError, msgspec.DecodeError):
+        return False
+    return bool(made) and nodes.ids(name) == made
+
+
+def refuse(name: str) -> None:
+    """
+    Make sure that a cluster of this name would be a new one.
+
+    Raises:
+        UsageError: there is one; says whose it is and what to do.
+
+    """
+    if is_up(name):
+        raise UsageError(
+            f"kind cluster {name} is up already: use it with "
+            f"`export KUBECONFIG={_folder(name) / 'kubeconfig'}`, or run "
+            f"`meshmark down --name {name}` first"
+        )
+    if found := nodes.ids(name):
+        raise UsageError(
+            f"there is a kind cluster {name} that meshmark did not make ({', '.join(found)}): take "
+            f"another name, run on it with `--cluster context:kind-{name}`, or, if nobody needs "
+            f"it, delete it with `kind delete cluster --name {name}`"
+        )
+
+
+def require() -> None:
+    """
+    Check what the engine needs of this machine.
+
+    Raises:
+        EnvironmentLacks: names what is missing and how to get it.
+
+    """
+    program("kind")
+    nodes.ids("any")
+
+
+def record(name: str, kubeconfig: Path) -> None:
+    """Write down a cluster that stays, for `attach` and `down`."""
+    folder, owner = _folder(name), places.invoking_user()
+    places.make(folder)
+    write_private(folder / "kubeconfig", kubeconfig.read_text(), owner)
+    made = msgspec.json.encode(_Record(nodes.ids(name))).decode()
+    write_private(folder / "kind.json", made, owner)
+
+
+def _create(cluster: KindCluster, port: int, workers: int, guard: Guard) -> None:
+    config = cluster.kubeconfig.with_name("kind.yaml")
+    config.write_text(cluster_config(workers=workers, port=port))
+    try:
+        kind(
+            "create", "cluster", "--name", cluster.name, "--config", str(config),
+            "--kubeconfig", str(cluster.kubeconfig), "--retain", "--wait", "0s",
+            timeout_s=_CREATE_S, pass_fds=[guard.lifeline],
+        )  # fmt: skip
+    except MeshmarkError as error:
+        if "already exist for a cluster" in str(error):  # made by another since we looked
+            guard.dismiss()
+            refuse(cluster.name)
+        if not isinstance(error, ClusterError | NotInTime):
+            raise
+        said = nodes.last_words(cluster.name)
+        raise type(error)(f"kind cluster {cluster.name} did not come up: {error}\n{said}") from None
+    cluster.ready(READY_S)
+
+
+def _folder(name: str) -> Path:
+    """No cluster's name has a dot, so this is no folder of another engine."""
+    return places.state_folder() / f"{name}.kind"
+
+
+def _private_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="meshmark-kind-"))

@@ -1,0 +1,98 @@
+"""
+Clusters that pytest-kind makes, taken over by the engine.
+
+Where that plugin is loaded, its fixture makes the cluster and its options say how: name, node
+image, kubeconfig, keeping. This adds what it does not know: what the machine needs in kind's
+configuration, a name for each lane, and an end when the process that made it is gone. The plugin
+downloads nothing: it is given the kind program of this machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.cluster import kind
+from harness.cluster.kind import launch, nodes
+from harness.cluster.kind.guard import guarded
+from harness.cluster.kind.program import program
+from harness.cluster.kind.wrapper import wrapped
+from harness.errors import ClusterError, UsageError
+
+if TYPE_CHECKING:
+    import pytest
+
+    from harness.record.catalogue import Lane
+
+__all__ = ["is_loaded", "made"]
+
+_PLUGINS_OWN_NAME = "pytest-kind"
+_TAKEN = "meshmark_kind_cluster_taken"
+
+
+def is_loaded(config: pytest.Config) -> bool:
+    """Whether pytest-kind is there with its options."""
+    return hasattr(config.option, "kind_bin")
+
+
+def made(request: pytest.FixtureRequest, lane: Lane, *, keep: bool) -> kind.KindCluster:
+    """
+    The cluster that the fixture `kind_cluster` makes for a lane; kept by its option or `keep`.
+
+    Raises:
+        UsageError: there is a kind cluster of that name, or this process has taken its one already.
+        ClusterError: kind could not make it.
+
+    """
+    option: Any = request.config.option
+    if getattr(option, _TAKEN, lane) is not lane:
+        raise UsageError("pytest-kind makes one cluster for each process: choose a lane by --lane")
+    setattr(option, _TAKEN, lane)
+    option.keep_cluster = option.keep_cluster or keep
+    option.cluster_name = name = _name(option.cluster_name, lane)
+    option.kind_image = option.kind_image or launch.node_image()
+    launch.refuse(name)
+    folder = Path(tempfile.mkdtemp(prefix="meshmark-kind-"))
+    ends = contextlib.ExitStack()
+    request.config.add_cleanup(ends.close)  # after the fixture, which needs the program until then
+    guard = ends.enter_context(guarded(name, folder))
+    real = Path(option.kind_bin or program("kind")).absolute()
+    option.kind_bin = str(wrapped(real, folder, guard, workers=kind.WORKERS))
+    made = _create(request, name)
+    cluster = kind.KindCluster(name, made.kubeconfig_path.absolute())
+    cluster.ready(launch.READY_S)
+    if option.keep_cluster:
+        launch.record(name, cluster.kubeconfig)
+        guard.dismiss()
+        return kind.attach(name)
+    ends.callback(_forget, made.path)
+    return cluster
+
+
+def _create(request: pytest.FixtureRequest, name: str) -> Any:
+    """The fixture's value: an object of the plugin's own class."""
+    try:
+        return request.getfixturevalue("kind_cluster")
+    except (subprocess.CalledProcessError, OSError) as error:
+        raise ClusterError(
+            f"pytest-kind could not make cluster {name}: {error}; what kind said is above\n"
+            f"{nodes.last_words(name)}"
+        ) from error
+
+
+def _name(asked: str, lane: Lane) -> str:
+    """Each lane has its cluster, and each run where the user named none."""
+    own = asked == _PLUGINS_OWN_NAME
+    return f"{asked}-{lane}-{os.getpid()}" if own else f"{asked}-{lane}"
+
+
+def _forget(folder: Path) -> None:
+    """What the plugin keeps in the folder that it was started in."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # others' clusters are in it
+        folder.parent.rmdir()

@@ -1,0 +1,43 @@
+"""Stand-ins for the programs `kind` and `docker`: scripts that write down what they are asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Programs:
+    """The folder of the stand-ins, first on the path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.asked = folder / "asked"
+        self.asked.touch()
+
+    def put(self, name: str, script: str) -> None:
+        """Have a program of this name run a shell script."""
+        path = self.folder / name
+        path.write_text(f'#!/bin/sh\necho "{name} $*" >> {self.asked}\n{script}\n')
+        path.chmod(0o755)
+
+    def calls(self, start: str) -> list[str]:
+        """What was asked that starts so."""
+        return [line for line in self.asked.read_text().splitlines() if line.startswith(start)]
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    """A machine with Docker and kind, and no cluster."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    made = Programs(folder)
+    made.put("docker", "")
+    made.put("kind", "")
+    return made
