@@ -1,4 +1,9 @@
-"""Service accounts and roles: each component may do what it does, and no more."""
+"""
+Service accounts and roles: each component may do what it does, and no more.
+
+Nothing may update, patch or delete. Replicas of a component share no state but what they read, so
+any number of them may run side by side, and no leader is elected.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,8 @@ from reference_mesh.manifests.workload import metadata
 
 __all__ = ["documents"]
 
-_READ = ("get", "list", "watch")
+_FOLLOW = ("list", "watch")
+"""What a reflector does. It never reads a single object: one is listed and watched by its name."""
 
 
 def documents(namespace: str) -> list[dict[str, Any]]:
@@ -32,10 +38,10 @@ def documents(namespace: str) -> list[dict[str, Any]]:
             _rule("authentication.k8s.io", ("tokenreviews",), ("create",)),
         ],
         "linkerd-destination": [
-            _rule("", ("namespaces", "nodes", "pods", "services"), _READ),
-            _rule("discovery.k8s.io", ("endpointslices",), _READ),
-            _rule("linkerd.io", ("serviceprofiles",), _READ),
-            _rule("policy.linkerd.io", _POLICY_KINDS, _READ),
+            _rule("", ("namespaces", "nodes", "pods", "services"), _FOLLOW),
+            _rule("discovery.k8s.io", ("endpointslices",), _FOLLOW),
+            _rule("linkerd.io", ("serviceprofiles",), _FOLLOW),
+            _rule("policy.linkerd.io", _POLICY_KINDS, _FOLLOW),
         ],
         "linkerd-proxy-injector": [
             _rule("", ("namespaces",), ("get",)),
@@ -64,16 +70,16 @@ _OWN_OF_IDENTITY = [
         "apiGroups": [""],
         "resources": ["secrets"],
         "resourceNames": ["linkerd-identity-issuer"],
-        "verbs": list(_READ),
+        "verbs": list(_FOLLOW),
     },
     {
         "apiGroups": [""],
         "resources": ["configmaps"],
         "resourceNames": [names.TRUST_ROOTS],
-        "verbs": list(_READ),
+        "verbs": list(_FOLLOW),
     },
     # Certificates issued and issuers reloaded are told where the control plane lives, only there.
-    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
 ]
 
 
