@@ -7,12 +7,16 @@ any number of them may run side by side, and no leader is elected.
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from typing import TYPE_CHECKING, Any
 
 from reference_mesh.manifests import names
 from reference_mesh.manifests.workload import metadata
 
-__all__ = ["documents"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["documents", "needed"]
 
 _FOLLOW = ("list", "watch")
 """What a reflector does. It never reads a single object: one is listed and watched by its name."""
@@ -56,6 +60,32 @@ def documents(namespace: str) -> list[dict[str, Any]]:
     roles.append(_role(own, namespace, "identity", _OWN_OF_IDENTITY, cluster_wide=False))
     bindings.append(_binding(own, namespace, "identity", own, cluster_wide=False))
     return [*accounts, *roles, *bindings]
+
+
+def needed(wanted: Sequence[dict[str, Any]]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Service account and `resourceAttributes` of an access review, for all that is granted."""
+    rules = {
+        (item["kind"], item["metadata"]["name"]): item["rules"]
+        for item in wanted
+        if "rules" in item
+    }
+    for item in wanted:
+        if "roleRef" not in item:
+            continue
+        place = {"namespace": item["metadata"].get("namespace", "")}
+        for rule in rules[item["roleRef"]["kind"], item["roleRef"]["name"]]:
+            for verb, resource in itertools.product(rule["verbs"], rule["resources"]):
+                named = rule.get("resourceNames", [""])
+                yield (
+                    item["subjects"][0]["name"],
+                    {
+                        **place,
+                        "verb": verb,
+                        "group": rule["apiGroups"][0],
+                        "resource": resource,
+                        "name": named[0],
+                    },
+                )
 
 
 _POLICY_KINDS = (
