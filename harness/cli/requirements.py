@@ -129,6 +129,7 @@ def examine(machine: Machine) -> list[Finding]:
         _program(machine, "make", "make", "make"),
         _rust(machine),
         _program(machine, "git", "git", "git", needed=False),
+        _program(machine, "mmdebstrap", "mmdebstrap, for images", "mmdebstrap", needed=False),
         _program(machine, "nft", "nftables", "nftables"),
         _program(machine, "iptables", "iptables", "iptables"),
         _program(machine, "ip", "iproute2", "iproute2", version="-V"),
