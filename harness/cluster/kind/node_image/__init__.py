@@ -1,0 +1,75 @@
+"""
+Which image the nodes of a cluster are made from.
+
+kind's own, pinned by digest, where Docker has it or can pull it. Elsewhere the one that `meshmark
+node-image build` makes; a node made from either does the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.cluster.kind.node_image.versions import BUILT, PINNED
+from harness.cluster.kind.program import docker
+from harness.errors import ClusterError, EnvironmentLacks, MeshmarkError, NotInTime
+
+__all__ = ["BUILT", "PINNED", "Choice", "node_image"]
+
+_PULL_S = 600.0
+"""For 400 MB on a slow line. Without a registry the attempt ends in a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An image of nodes, and why this one."""
+
+    reference: str
+    reason: str
+
+
+def node_image(asked: str = "") -> Choice:
+    """
+    The image to make nodes from.
+
+    asked: what the user named; nothing else is considered then.
+
+    Raises:
+        EnvironmentLacks: there is none; says why, and how to build one.
+
+    """
+    if asked:
+        return _asked(asked)
+    for reference, reason in ((PINNED, "Docker has it"), (BUILT, "built here, Docker has it")):
+        if _has(reference):
+            return Choice(reference, reason)
+    try:
+        docker("pull", "--quiet", PINNED, timeout_s=_PULL_S)
+    except (ClusterError, NotInTime) as error:
+        why = str(error).strip().splitlines()[-1]
+        raise EnvironmentLacks(
+            f"there is no node image: {PINNED.partition('@')[0]} cannot be pulled ({why}). "
+            "Build one with `meshmark node-image build`, which takes about a quarter of an hour "
+            "the first time"
+        ) from error
+    return Choice(PINNED, "pulled from its registry")
+
+
+def _asked(reference: str) -> Choice:
+    if not _has(reference):
+        try:
+            docker("pull", "--quiet", reference, timeout_s=_PULL_S)
+        except (ClusterError, NotInTime) as error:
+            raise EnvironmentLacks(
+                f"Docker has no image {reference} and cannot pull it: {error}"
+            ) from error
+    return Choice(reference, "asked for")
+
+
+def _has(reference: str) -> bool:
+    try:
+        docker("image", "inspect", "--format", "{{.Id}}", reference)
+    except EnvironmentLacks:
+        raise
+    except MeshmarkError:
+        return False
+    return True
