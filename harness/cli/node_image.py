@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import click
 
 from harness.cluster.kind import docker
 from harness.cluster.kind.node_image import BUILT, build
+from harness.errors import EnvironmentLacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,8 +53,16 @@ def _build(tag: str) -> None:
         "It needs 12 GB of disk, most of it for Go's caches. Interrupted, it goes on where it was."
     )
     started_s = time.monotonic()
-    for number, step in enumerate(steps, 1):
-        _take(f"[{number}/{len(steps)}] {step.title}", step.minutes, step.make)
+    try:
+        for number, step in enumerate(steps, 1):
+            _take(f"[{number}/{len(steps)}] {step.title}", step.minutes, step.make)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise EnvironmentLacks(
+            f"the disk is full ({error.filename or 'in the cache'}): make room and run this again; "
+            "what is done so far is kept"
+        ) from error
     click.echo(f"{tag} is built, in {time.monotonic() - started_s:.0f} s")
 
 

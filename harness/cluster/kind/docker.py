@@ -15,16 +15,10 @@ import msgspec
 
 from harness.cluster.kind import host, runc_wrapper
 from harness.cluster.kind.program import docker
-from harness.errors import ClusterError, EnvironmentLacks
+from harness.errors import EnvironmentLacks
 from harness.waiting import until
 
-__all__ = ["FOLDER", "RUNTIME", "Daemon", "daemon", "install_runtime", "start"]
-
-FOLDER = Path("/var/lib/meshmark")
-"""Of what belongs to the machine and not to a user, as Docker does; root's."""
-
-RUNTIME = "meshmark"
-"""What Docker calls `runc_wrapper`."""
+__all__ = ["Daemon", "daemon", "install_runtime", "is_installed", "start"]
 
 _START_S = 60.0
 _ANSWER_S = 20.0
@@ -37,8 +31,6 @@ class Daemon(msgspec.Struct, frozen=True, rename="pascal"):
     server_version: str = ""
     cgroup_version: str = "2"
     default_runtime: str = "runc"
-    docker_root_dir: str = "/var/lib/docker"
-    errors: list[str] | None = msgspec.field(default=None, name="ServerErrors")
 
 
 def daemon() -> Daemon:
@@ -50,26 +42,29 @@ def daemon() -> Daemon:
         NotInTime: it does not answer.
 
     """
+    # Asked first, since `docker info` fails with a page of what it does not know.
+    docker("version", "--format", "{{.Server.Version}}", timeout_s=_ANSWER_S)
     said = docker("info", "--format", "{{json .}}", timeout_s=_ANSWER_S)
-    found = msgspec.json.decode(said, type=Daemon)
-    if found.errors:  # some versions of `docker info` end well without a daemon
-        docker("version", timeout_s=_ANSWER_S)
-        raise ClusterError(f"Docker answers with errors: {'; '.join(found.errors)}")
-    return found
+    return msgspec.json.decode(said, type=Daemon)
 
 
 def install_runtime() -> Path:
     """Put `runc_wrapper` where Docker can run it; root only."""
-    runtime = FOLDER / "runc-without-sys-resource"
+    runtime = host.RUNTIME_PROGRAM
     source = Path(runc_wrapper.__file__).read_text(encoding="utf-8")
     # Isolated and without site packages it starts in a tenth of the time.
     interpreter = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else _python()
-    FOLDER.mkdir(mode=0o755, exist_ok=True)
+    host.FOLDER.mkdir(mode=0o755, exist_ok=True)
     fresh = runtime.with_suffix(".fresh")
     fresh.write_text(f"#!{interpreter} -IS\n{source}", encoding="utf-8")
     fresh.chmod(0o755)
     fresh.replace(runtime)
     return runtime
+
+
+def is_installed() -> bool:
+    """Whether there is a `dockerd` here; the client alone may belong to one elsewhere."""
+    return _dockerd() is not None
 
 
 def start() -> Path:
@@ -81,14 +76,17 @@ def start() -> Path:
         NotInTime: it does not answer.
 
     """
-    program = shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    program = _dockerd()
     if program is None:
         raise EnvironmentLacks("there is no dockerd: install it with `apt-get install docker.io`")
-    FOLDER.mkdir(mode=0o755, exist_ok=True)
+    host.FOLDER.mkdir(mode=0o755, exist_ok=True)
     command = [program]
     if host.lacks_sys_resource():
-        command += [f"--add-runtime={RUNTIME}={install_runtime()}", f"--default-runtime={RUNTIME}"]
-    log = FOLDER / "dockerd.log"
+        command += [
+            f"--add-runtime={host.RUNTIME}={install_runtime()}",
+            f"--default-runtime={host.RUNTIME}",
+        ]
+    log = host.FOLDER / "dockerd.log"
     with log.open("ab") as file:
         process = subprocess.Popen(
             command,
@@ -112,6 +110,10 @@ def start() -> Path:
     except _Ended as ended:
         raise EnvironmentLacks(str(ended)) from None
     return log
+
+
+def _dockerd() -> str | None:
+    return shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
 class _Ended(Exception):

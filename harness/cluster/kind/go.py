@@ -8,6 +8,7 @@ hash of what it was built from; Go's own build cache lets an interrupted build g
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -41,12 +42,12 @@ MINIMUM = (1, 24)
 """The oldest Go that builds Kubernetes 1.34."""
 
 INSTALL = (
-    "install it from https://go.dev/dl, or on Debian 12, whose own Go is too old, from "
-    "bookworm-backports: `apt-get install -t bookworm-backports golang-go`"
+    "install it from https://go.dev/dl, or where Debian's own is too old (12), from its backports: "
+    "`apt-get install golang-1.23-go` once bookworm-backports is among apt's sources"
 )
 
-USUAL_PLACES = ("/usr/local/go/bin/go",)
-"""Where its own installer puts it, which sudo's path leaves out."""
+USUAL_PLACES = ("/usr/local/go/bin/go", "/usr/lib/go-1.23/bin/go")
+"""Where its own installer and Debian's backports put it, off the path of root."""
 
 _FETCHES = (1, 21)
 """From this version on, go fetches a newer toolchain by itself, through its module proxy."""
@@ -112,6 +113,14 @@ def find() -> Path:
     wanted = ".".join(map(str, MINIMUM))
     what = "; ".join(dict.fromkeys(told)) or "no go was found"
     raise EnvironmentLacks(f"Go {wanted} or newer is needed: {what}; {INSTALL}")
+
+
+def packaged_is_too_old() -> bool:
+    """Whether this is Debian 12, whose own Go is 1.19 and cannot fetch another."""
+    try:
+        return platform.freedesktop_os_release().get("VERSION_CODENAME") == "bookworm"
+    except OSError:
+        return False
 
 
 def environment(go: Path, base: Mapping[str, str]) -> dict[str, str]:

@@ -18,11 +18,30 @@ from harness.errors import EnvironmentLacks
 if TYPE_CHECKING:
     from harness.cluster.kind.docker import Daemon
 
-__all__ = ["Host", "examine", "has_init", "kind_config", "lacks_sys_resource", "refuse"]
+__all__ = [
+    "FOLDER", "RUNTIME", "RUNTIME_PROGRAM", "Host", "examine", "has_init", "kind_config",
+    "lacks_sys_resource", "refuse",
+]  # fmt: skip
+
+FOLDER = Path("/var/lib/meshmark")
+"""Of what belongs to the machine and not to a user, as Docker does; root's."""
+
+RUNTIME = "meshmark"
+"""What Docker calls the runtime that does without CAP_SYS_RESOURCE, see `runc_wrapper`."""
+
+RUNTIME_PROGRAM = FOLDER / "runc-without-sys-resource"
 
 _SYS_RESOURCE_BIT = 24
 _LAST_WITH_CGROUP_V1 = (1, 34)
 
+_START = (
+    "End this Docker; then `meshmark doctor --cluster kind --fix`, as root, starts one that has it"
+)
+_CONFIGURE = (
+    "`meshmark doctor --cluster kind --fix`, as root, installs that; then add "
+    f'"default-runtime": "{RUNTIME}", "runtimes": {{"{RUNTIME}": {{"path": "{RUNTIME_PROGRAM}"}}}} '
+    "to /etc/docker/daemon.json and run `systemctl restart docker`"
+)
 _OOM_SCORES = """[plugins."io.containerd.grpc.v1.cri"]
   restrict_oom_score_adj = true
 """
@@ -63,11 +82,11 @@ def has_init() -> bool:
     return Path("/run/systemd/system").is_dir()
 
 
-def refuse(found: Host, *, runtime: str, kubernetes: tuple[int, int]) -> None:
+def refuse(found: Host, *, kubernetes: tuple[int, int], init: bool | None = None) -> None:
     """
     Make sure that nodes of this Kubernetes can run here.
 
-    runtime: name of the one without the capability, for Docker.
+    init: whether an init system runs Docker; None asks this machine.
 
     Raises:
         EnvironmentLacks: they cannot; says why and what to do.
@@ -78,11 +97,11 @@ def refuse(found: Host, *, runtime: str, kubernetes: tuple[int, int]) -> None:
             f"this machine has cgroup v1, and Kubernetes {kubernetes[0]}.{kubernetes[1]} needs v2: "
             "take a node image of 1.34 or older, or boot with systemd.unified_cgroup_hierarchy=1"
         )
-    if not found.sys_resource and found.runtime != runtime:
+    if not found.sys_resource and found.runtime != RUNTIME:
         raise EnvironmentLacks(
             "this machine lacks CAP_SYS_RESOURCE, and Docker asks for it when it starts a node: "
-            f"Docker's default runtime must be our {runtime!r} and is {found.runtime!r}. End this "
-            "Docker, then `sudo meshmark doctor --cluster kind --fix` starts one that has it"
+            f"its default runtime must be our {RUNTIME!r} and is {found.runtime!r}. "
+            + (_CONFIGURE if (has_init() if init is None else init) else _START)
         )
 
 

@@ -17,8 +17,8 @@ from harness.errors import EnvironmentLacks
 
 __all__ = ["MINIMUM", "find", "keep"]
 
-MINIMUM = {"kind": (0, 30), "kubectl": (1, 32)}
-"""The oldest kind that knows Kubernetes 1.34, and the oldest kubectl that may talk to it."""
+MINIMUM = {"kind": (0, 30), "kubectl": (1, 33)}
+"""The oldest kind that knows Kubernetes 1.34, and the oldest kubectl meant for it."""
 
 _ASK = {"kind": ("version",), "kubectl": ("version", "--client")}
 _LIMIT_S = 20.0

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cluster.kind.docker import RUNTIME, Daemon
-from harness.cluster.kind.host import Host, examine, kind_config, lacks_sys_resource, refuse
+from harness.cluster.kind.docker import Daemon
+from harness.cluster.kind.host import (
+    RUNTIME,
+    Host,
+    examine,
+    kind_config,
+    lacks_sys_resource,
+    refuse,
+)
 from harness.errors import EnvironmentLacks
 
 ORDINARY = Host(cgroups=2, sys_resource=True, runtime="runc")
@@ -22,7 +29,7 @@ def test_the_bounding_set_tells_whether_the_capability_can_be_had(
 
 
 def test_an_ordinary_machine_is_used_as_it_is() -> None:
-    refuse(ORDINARY, runtime=RUNTIME, kubernetes=(1, 37))
+    refuse(ORDINARY, kubernetes=(1, 37))
     assert kind_config(ORDINARY) == {}
 
 
@@ -44,12 +51,16 @@ def test_a_missing_capability_is_allowed_for_in_kubelet_and_containerd() -> None
 
 def test_kubernetes_that_needs_cgroup_v2_is_refused_on_v1() -> None:
     host = Host(cgroups=1, sys_resource=True, runtime="runc")
-    refuse(host, runtime=RUNTIME, kubernetes=(1, 34))
+    refuse(host, kubernetes=(1, 34))
     with pytest.raises(EnvironmentLacks, match=r"has cgroup v1, and Kubernetes 1\.35 needs v2"):
-        refuse(host, runtime=RUNTIME, kubernetes=(1, 35))
+        refuse(host, kubernetes=(1, 35))
 
 
-def test_a_docker_that_would_ask_for_the_capability_is_refused() -> None:
-    refuse(Host(2, sys_resource=False, runtime=RUNTIME), runtime=RUNTIME, kubernetes=(1, 34))
-    with pytest.raises(EnvironmentLacks, match=r"lacks CAP_SYS_RESOURCE.*doctor --cluster kind"):
-        refuse(Host(2, sys_resource=False, runtime="runc"), runtime=RUNTIME, kubernetes=(1, 34))
+@pytest.mark.parametrize(
+    ("init", "step"),
+    [(False, "End this Docker"), (True, r"/etc/docker/daemon\.json.*systemctl restart docker")],
+)
+def test_a_docker_that_would_ask_for_the_capability_is_refused(init: bool, step: str) -> None:
+    refuse(Host(2, sys_resource=False, runtime=RUNTIME), kubernetes=(1, 34), init=init)
+    with pytest.raises(EnvironmentLacks, match=f"lacks CAP_SYS_RESOURCE.*{step}"):
+        refuse(Host(2, sys_resource=False, runtime="runc"), kubernetes=(1, 34), init=init)

@@ -13,7 +13,7 @@ from harness.cluster.kind.node_image.versions import BUILT, PINNED
 from harness.cluster.kind.program import docker
 from harness.errors import ClusterError, EnvironmentLacks, MeshmarkError, NotInTime
 
-__all__ = ["BUILT", "PINNED", "Choice", "node_image"]
+__all__ = ["BUILT", "PINNED", "Choice", "in_docker", "node_image"]
 
 _PULL_S = 600.0
 """For 400 MB on a slow line. Without a registry the attempt ends in a moment."""
@@ -39,9 +39,8 @@ def node_image(asked: str = "") -> Choice:
     """
     if asked:
         return _asked(asked)
-    for reference, reason in ((PINNED, "Docker has it"), (BUILT, "built here, Docker has it")):
-        if _has(reference):
-            return Choice(reference, reason)
+    if found := in_docker():
+        return found
     try:
         docker("pull", "--quiet", PINNED, timeout_s=_PULL_S)
     except (ClusterError, NotInTime) as error:
@@ -52,6 +51,14 @@ def node_image(asked: str = "") -> Choice:
             "the first time"
         ) from error
     return Choice(PINNED, "pulled from its registry")
+
+
+def in_docker() -> Choice | None:
+    """The image that Docker has already, if it has one. Raises EnvironmentLacks without Docker."""
+    for reference, reason in ((PINNED, "Docker has it"), (BUILT, "built here")):
+        if _has(reference):
+            return Choice(reference, reason)
+    return None
 
 
 def _asked(reference: str) -> Choice:

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from harness.cluster.kind.program import docker
+from harness.errors import ClusterError
 from harness.waiting import until
 
 if TYPE_CHECKING:
@@ -40,13 +41,23 @@ def assemble(tag: str, root: Path, brought: Sequence[Archive], labels: dict[str,
         NotInTime: containerd did not answer in it.
 
     """
+    before = _id(tag)
     imported = docker("import", str(root), timeout_s=_LARGE_S).strip()
+    try:
+        _bring(imported, tag, brought, labels)
+    finally:
+        # Docker keeps what something is made from: the new image, or a cluster's nodes.
+        for image in filter(None, (imported, before)):
+            with contextlib.suppress(ClusterError):
+                docker("rmi", image, timeout_s=_LARGE_S)
+
+
+def _bring(imported: str, tag: str, brought: Sequence[Archive], labels: dict[str, str]) -> None:
     with _running(imported, "containerd") as container:
         until(
             lambda: docker("exec", container, "ctr", "version"),
             what="containerd answering in the new node image",
             timeout_s=30.0,
-            hint=f"`docker logs {container[:12]}` would have shown why",
         )
         for archive in brought:
             docker("cp", str(archive.path), f"{container}:{_PARCEL}", timeout_s=_LARGE_S)
@@ -59,6 +70,13 @@ def assemble(tag: str, root: Path, brought: Sequence[Archive], labels: dict[str,
         settings = [*_SETTINGS, *(f'LABEL {key}="{value}"' for key, value in labels.items())]
         changes = [part for setting in settings for part in ("--change", setting)]
         docker("commit", *changes, container, tag, timeout_s=_LARGE_S)
+
+
+def _id(tag: str) -> str:
+    try:
+        return docker("image", "inspect", "--format", "{{.Id}}", tag).strip()
+    except ClusterError:  # there is none
+        return ""
 
 
 @contextlib.contextmanager

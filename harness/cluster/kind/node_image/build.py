@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cluster.images import archived, cache, debian
+from harness.cluster.kind import tools
 from harness.cluster.kind.go import silent
 from harness.cluster.kind.node_image import assembly, compiled, control_plane, root
 from harness.cluster.kind.node_image.versions import BUILT
@@ -49,9 +50,11 @@ def is_current(tag: str = BUILT) -> bool:
     return _label(tag) == made_of()
 
 
-def build(tag: str = BUILT, progress: Progress = silent) -> str:
+def build(tag: str = BUILT, progress: Progress = silent) -> None:
     """
-    Make the image from the stages, and these first where they are missing. Returns its id.
+    Make the image from the stages, and these first where they are missing.
+
+    The `kubectl` among its programs is kept for `tools.find`.
 
     Raises:
         EnvironmentLacks: a tool, Docker, the network or space is missing; says which.
@@ -62,11 +65,13 @@ def build(tag: str = BUILT, progress: Progress = silent) -> str:
     kubernetes = compiled.kubernetes()
     programs = {name: kubernetes / name for name in ("kubeadm", "kubectl", "kubelet")}
     programs["crictl"] = compiled.crictl() / "crictl"
+    brought = _archives(progress)
     with cache.scratch() as place:
         whole = place / "node.tar"
         root.write(whole, root.debian_base(), root.overlay(programs))
-        assembly.assemble(tag, whole, _archives(progress), {_LABEL: key})
-    return docker("image", "inspect", "--format", "{{.Id}}", tag).strip()
+        progress("into Docker")
+        assembly.assemble(tag, whole, brought, {_LABEL: key})
+    tools.keep("kubectl", programs["kubectl"])
 
 
 def made_of() -> str:
