@@ -4,6 +4,9 @@ Building the Rust programs of this project, as the user who asked for it.
 `cargo` decides what is out of date; when nothing is, a build takes a fraction of a second. Its
 progress goes to the terminal as it is. Run under sudo, the build still is the invoking user's: so
 are its files, its registry cache and its toolchain.
+
+The programs are linked statically, so that they run on any node and alone in a container image.
+RUSTFLAGS of the environment take the place of that.
 """
 
 from __future__ import annotations
@@ -112,13 +115,15 @@ def build(package: str, *, features: tuple[str, ...] = (), root: Path = _ROOT) -
     person = invoking_person()
     profile = os.environ.get(PROFILE_VARIABLE, "release")
     target = Path(os.environ.get("CARGO_TARGET_DIR") or root / "target").absolute()
-    command = [str(find_cargo(person)), "build", "--locked", "--profile", profile]
-    command += ["--package", package, "--target-dir", str(target)]
+    cargo = find_cargo(person)
+    command = [str(cargo), "build", "--locked", "--profile", profile]
+    command += ["--package", package, "--target-dir", str(target), *_statically(cargo, person)]
     command += ["--message-format", "json-render-diagnostics"]
     if features:
         command += ["--features", ",".join(features)]
     completed = _run(command, person, cwd=root, stderr=None)
     if completed.returncode != 0:
+        _require_static_libc()
         raise UsageError(
             f"cargo could not build {package} (exit code {completed.returncode}); "
             f"what it said is above. To see it alone: {' '.join(command[:-2])}"
@@ -128,6 +133,33 @@ def build(package: str, *, features: tuple[str, ...] = (), root: Path = _ROOT) -
         raise UsageError(f"{package} is not a package with programs in {root / 'Cargo.toml'}")
     kept = target / "meshmark" / "-".join((profile, *sorted(features)))
     return {name: _keep(path, kept / name, person) for name, path in programs.items()}
+
+
+def _statically(cargo: Path, person: Person) -> list[str]:
+    """
+    Options that link the C library in.
+
+    The target is named even though it is this machine: only then is what runs during the build, as
+    procedural macros do, left as it is; those cannot be static.
+    """
+    told = _run([str(cargo), "--version", "--verbose"], person, stderr=subprocess.DEVNULL).stdout
+    found = re.search(r"^host: (\S+)$", told, re.MULTILINE)
+    if not found:
+        return []
+    flags = f'target.{found[1]}.rustflags=["-C", "target-feature=+crt-static"]'
+    return ["--target", found[1], "--config", flags]
+
+
+def _require_static_libc() -> None:
+    compiler = shutil.which("cc")
+    if compiler:
+        command = [compiler, "-print-file-name=libc.a"]
+        told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        if not Path(told.strip()).is_absolute():
+            raise EnvironmentLacks(
+                "the programs are linked statically, and the C library's libc.a is missing: "
+                "install it with `apt-get install libc6-dev` (Fedora: `dnf install glibc-static`)"
+            )
 
 
 def _built_elsewhere(folder: Path) -> dict[str, Path]:

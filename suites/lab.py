@@ -94,6 +94,7 @@ class Space:
         arguments: tuple[str, ...] = (),
         ports: tuple[int, ...] = (),
         annotations: dict[str, str] | None = None,
+        node: str | None = None,
         wait: bool = True,
     ) -> Member:
         """
@@ -101,6 +102,7 @@ class Space:
 
         impostor: peers take it for a member of the mesh, though no sidecar runs in it.
         helper: with the container that captures packets, plays rogue peers and sends signals.
+        node: the one that its pods run on; None leaves that to the cluster.
         wait: return when all its pods are ready.
         """
         role = pods.Role(
@@ -111,6 +113,7 @@ class Space:
             arguments=arguments,
             ports=ports,
             annotations=annotations or {},
+            node=node,
         )
         made = [pods.service_account(role)]
         if service:
@@ -209,6 +212,10 @@ class Member:
     def address(self) -> str:
         """The address of its first pod."""
         return (self.pods()[0].status or _no_status()).podIP or ""
+
+    def node(self) -> str:
+        """The node of its first pod."""
+        return (self.pods()[0].spec or _no_status()).nodeName or ""
 
     def cluster_ip(self) -> str:
         """The virtual address of its service."""

@@ -22,8 +22,14 @@ __all__ = ["Entry", "Logbook"]
 _ERROR = re.compile(
     r"\b(?:ERROR|FATAL|CRITICAL|PANIC)\b|\bpanicked at\b|^Traceback |^Exception in "
     r"|\blevel=\"?(?:error|fatal|critical|panic)\b|\"level\": ?\"(?:error|fatal|critical|panic)\""
+    r"|\bis forbidden: User \\?\"system:serviceaccount:"
 )
-"""How programs of all kinds mark what went wrong: levels in plain text, logfmt and JSON, panics."""
+"""
+How programs of all kinds mark what went wrong: levels in plain text, logfmt and JSON, panics.
+
+A call that the Kubernetes API denied counts at any level: clients in Go only warn of it, try again
+for ever, and work on with what they knew.
+"""
 
 _LINE_LIMIT = 500
 _ENTRY_LIMIT = 1000

@@ -73,7 +73,7 @@ def test_builds_with_other_features_do_not_replace_each_other(
     )
     program(
         tmp_path / "bin/cargo",
-        f'[ "$1" = --version ] && echo cargo 1.95.0 && exit\n'
+        f'[ "$1" = --version ] && echo cargo 1.95.0 && echo host: here-linux-gnu && exit\n'
         f"mkdir -p {executable.parent}; rm -f {executable}\n"
         f'echo "$@" > {executable}\n'
         f"echo '{message}'",
@@ -89,6 +89,8 @@ def test_builds_with_other_features_do_not_replace_each_other(
     assert "--features" not in plain.read_text()
     assert "--features mutants" in mutated.read_text()
     assert "--locked --profile release" in plain.read_text()
+    assert "--target here-linux-gnu" in plain.read_text()
+    assert "+crt-static" in plain.read_text()
 
 
 def test_a_failed_build_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ _COMMANDS = {
     "node-image": ("harness.cli.node_image", "Build the image of a kind cluster's nodes."),
     "up": ("harness.cli.up", "Start a cluster and leave it running."),
     "demo": ("harness.cli.demo", "Deploy a small application with traffic, to look at."),
+    "images": ("harness.cli.images", "Make container images for a cluster of yours."),
     "down": ("harness.cli.down", "Stop a cluster and all that runs on it."),
 }
 """Name of each command, the module whose `command` it is, and its line in the help."""

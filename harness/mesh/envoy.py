@@ -77,7 +77,12 @@ class EnvoyMesh:
         init = toolchain.build("meshmark-proxy")["linkerd2-proxy-init"]
         return [
             Image(reference=_IMAGE, binds=[(_executable(), _ENVOY)], entrypoint=[_ENVOY]),
-            Image(reference=_INIT_IMAGE, binds=[(init, _INIT)], entrypoint=[_INIT]),
+            Image(
+                reference=_INIT_IMAGE,
+                binds=[(init, _INIT)],
+                entrypoint=[_INIT],
+                packages=["iptables"],
+            ),
         ]
 
     def install(self, cluster: Cluster, options: MeshOptions) -> None:

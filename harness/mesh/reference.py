@@ -54,7 +54,10 @@ _CONTROL_PORTS = "9900,9901"
 """The harness's own ports: neither a denying policy nor a dead sidecar may cut it off."""
 
 _PROXY_IMAGE = "meshmark.dev/proxy:0.1.0"
+_INIT_IMAGE = "meshmark.dev/proxy-init:0.1.0"
 _CONTROL_PLANE_IMAGE = "meshmark.dev/control-plane:0.1.0"
+_PROXY_PROGRAMS = ("linkerd2-proxy", "linkerd2-proxy-identity")
+_PROXY_USER = 2102
 _POLICY_API = "policy.linkerd.io"
 
 
@@ -78,8 +81,8 @@ class ReferenceMesh:
         return frozenset(Feature)
 
     def images(self, options: MeshOptions) -> Sequence[Image]:
-        """The proxy, built by cargo, and the control plane, which is this Python."""
-        return [_proxy_image(options), _control_plane_image(options)]
+        """Proxy and init container, built by cargo, and the control plane, which is this Python."""
+        return [*_proxy_images(options), _control_plane_image(options)]
 
     def install(self, cluster: Cluster, options: MeshOptions) -> None:
         """Load the images, then `refmesh install --crds` and `refmesh install`, and wait."""
@@ -142,7 +145,7 @@ class ReferenceMesh:
         The pod as the destination service takes a meshed one to be.
 
         That is: the control-plane label, and a container called linkerd-proxy whose environment
-        tells the inbound port. The container only sleeps; the impostor listens in another one.
+        tells the inbound port. That one does nothing; the impostor listens in another one.
         """
         pod = copy.deepcopy(pod)
         metadata = pod.setdefault("metadata", {})
@@ -152,7 +155,7 @@ class ReferenceMesh:
             {
                 "name": "linkerd-proxy",
                 "image": pod["spec"]["containers"][0]["image"],
-                "command": ["sleep", "infinity"],
+                "args": ["helper", "--ctrl", "127.0.0.1:0"],
                 "env": [
                     {
                         "name": "LINKERD2_PROXY_INBOUND_LISTEN_ADDR",
@@ -215,26 +218,37 @@ class ReferenceMesh:
         return {_NAMESPACE: _DEPLOYMENTS}
 
 
-def _proxy_image(options: MeshOptions) -> Image:
-    """The proxy's executables at Linkerd's paths; `--proxy-binary` replaces only the first."""
+def _proxy_images(options: MeshOptions) -> list[Image]:
+    """The executables at Linkerd's paths; `--proxy-binary` replaces only the proxy itself."""
     features = ("mutants",) if options.mutant else ()
     programs = toolchain.build("meshmark-proxy", features=features)
     if options.proxy_binary:
         programs |= {"linkerd2-proxy": options.proxy_binary}
     folder = "/usr/lib/linkerd"
-    return Image(
+    init = f"{folder}/linkerd2-proxy-init"
+    proxy = Image(
         reference=_PROXY_IMAGE,
-        binds=[(path, f"{folder}/{name}") for name, path in programs.items()],
+        binds=[(programs[name], f"{folder}/{name}") for name in _PROXY_PROGRAMS],
         entrypoint=[f"{folder}/linkerd2-proxy-identity"],
         env={"MESHMARK_MUTANT": options.mutant} if options.mutant else {},
+        user=_PROXY_USER,
     )
+    # Its user is root: the capabilities that its rules need are lost to any other.
+    redirect = Image(
+        reference=_INIT_IMAGE,
+        binds=[(programs["linkerd2-proxy-init"], init)],
+        entrypoint=[init],
+        env=proxy.env,
+        packages=["iptables"],
+    )
+    return [proxy, redirect]
 
 
 def _control_plane_image(options: MeshOptions) -> Image:
     """The control plane, or its twin that a mutant can be planted in."""
     module = "suites.mutants.control_plane" if options.mutant else "reference_mesh.control_plane"
     env = {"MESHMARK_MUTANT": options.mutant} if options.mutant else {}
-    return python_image(_CONTROL_PLANE_IMAGE, module, env=env)
+    return python_image(_CONTROL_PLANE_IMAGE, module, env=env, besides=["reference_mesh"])
 
 
 def _server(name: str, target: Target, *, access: str) -> Resource:

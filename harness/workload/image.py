@@ -19,6 +19,7 @@ PROGRAM = "/usr/local/bin/meshmark-workload"
 """Where the program is inside the image."""
 
 _PACKAGE = "meshmark-workload"
+_USER = 1000
 
 
 def build() -> Image:
@@ -35,4 +36,5 @@ def build() -> Image:
 
 def image(binary: Path) -> Image:
     """Make the image of a program that was built before."""
-    return Image(reference=REFERENCE, binds=[Bind(binary, PROGRAM)], entrypoint=[PROGRAM])
+    binds = [Bind(binary, PROGRAM)]
+    return Image(reference=REFERENCE, binds=binds, entrypoint=[PROGRAM], user=_USER)

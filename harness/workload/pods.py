@@ -51,6 +51,7 @@ class Role:
     helper: whether a helper container runs beside the application.
     annotations, labels: of the pods.
     ports: further HTTP ports. grace_s: termination grace period.
+    node: the one that they run on; None leaves that to the cluster.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Role:
     labels: Mapping[str, str] = field(default_factory=dict)
     ports: Sequence[int] = ()
     grace_s: int = 15
+    node: str | None = None
 
     @property
     def account(self) -> str:
@@ -90,6 +92,8 @@ def pod_template(role: Role) -> Manifest:
     }
     if role.helper:
         spec["shareProcessNamespace"] = True
+    if role.node:
+        spec["nodeName"] = role.node
     return {"metadata": metadata, "spec": spec}
 
 

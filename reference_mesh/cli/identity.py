@@ -25,7 +25,7 @@ from reference_mesh.manifests import names
 if TYPE_CHECKING:
     from reference_mesh.cli.kubernetes import Kubernetes
 
-__all__ = ["command"]
+__all__ = ["certified", "command"]
 
 _NAME = "LINKERD2_PROXY_IDENTITY_LOCAL_NAME"
 _EXPIRY = "control_identity_cert_expiration_timestamp_seconds"
@@ -77,6 +77,21 @@ def _facts(kubernetes: Kubernetes, namespace: str, pod: str) -> dict[str, Any]:
         "expires": _time(metrics, _EXPIRY),
         "renewals": int(_value(metrics, _REFRESHES) or 0),
     }
+
+
+def certified(kubernetes: Kubernetes, namespace: str, pod: str) -> tuple[float, float]:
+    """
+    When a proxy's certificate was issued and when it ends, in seconds since the epoch; 0 if never.
+
+    Raises:
+        ClusterError: the proxy does not answer; names the pod.
+
+    """
+    try:
+        metrics = pods.page(kubernetes, namespace, pod, names.ADMIN_PORT, "/metrics")
+    except ClusterError as error:
+        raise ClusterError(f"pod {namespace}/{pod}: its proxy does not answer: {error}") from error
+    return _value(metrics, _REFRESHED) or 0.0, _value(metrics, _EXPIRY) or 0.0
 
 
 def _time(metrics: str, name: str) -> str:

@@ -9,10 +9,19 @@ import click
 from reference_mesh.cli.kubernetes import Kubernetes, connected, path
 from reference_mesh.cli.options import Where, where_options
 from reference_mesh.errors import InvalidInput, RefmeshError, UsageError
-from reference_mesh.manifests import certificates, control_plane, crds, documents, overrides
+from reference_mesh.manifests import (
+    acceptance,
+    availability,
+    certificates,
+    control_plane,
+    crds,
+    documents,
+    overrides,
+    serving,
+)
 from reference_mesh.manifests.certificates import Credentials, KeyPair
 
-__all__ = ["command", "given_issuer", "load_values_files", "validator_hosts", "webhook_hosts"]
+__all__ = ["command", "given_issuer", "load_values_files"]
 
 NO_CRDS = (
     "Linkerd CRDs must be installed first. Run refmesh install with the --crds flag:\n"
@@ -26,6 +35,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--crds", "only_crds", is_flag=True, help="Print the custom resource definitions.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set one value.")
 @click.option("-f", "--values", "files", multiple=True, type=_FILE, help="YAML file of values.")
+@click.option("--ha", is_flag=True, help="Three replicas, and admission that waits for them.")
 @click.option("--ignore-cluster", is_flag=True, help="Do not look at the cluster first.")
 @click.option("--identity-trust-anchors-file", "anchors", type=_FILE, help="PEM bundle of roots.")
 @click.option("--identity-issuer-certificate-file", "issuer", type=_FILE, help="PEM certificate.")
@@ -43,6 +53,7 @@ def command(
     only_crds: bool,
     settings: tuple[str, ...],
     files: tuple[Path, ...],
+    ha: bool,
     ignore_cluster: bool,
     anchors: Path | None,
     issuer: Path | None,
@@ -54,7 +65,8 @@ def command(
         click.echo(documents.dump_all(crds.documents(where.namespace)), nl=False)
         return
     scheme = ("identity.issuer.scheme=kubernetes.io/tls",) if external else ()
-    values, _ = overrides.combine(*load_values_files(files), settings=(*scheme, *settings))
+    layers = [availability.OVERRIDES] if ha else []
+    values, _ = overrides.combine(*layers, *load_values_files(files), settings=(*scheme, *settings))
     given_anchors, pair = given_issuer(anchors, issuer, key, external=external)
     if not ignore_cluster:
         _look_first(where)
@@ -65,8 +77,8 @@ def command(
     credentials = Credentials(
         trust_anchors_pem=given_anchors,
         issuer=pair,
-        injector=certificates.make_webhook(webhook_hosts(where.namespace)),
-        validator=certificates.make_webhook(validator_hosts(where.namespace)),
+        injector=serving.made(serving.injector_hosts(where.namespace)),
+        validator=serving.made(serving.validator_hosts(where.namespace)),
     )
     resources = control_plane.render(values, credentials, namespace=where.namespace)
     click.echo(documents.dump_all(resources), nl=False)
@@ -95,7 +107,7 @@ def given_issuer(
                 "files: the Secret linkerd-identity-issuer brings the issuer"
             )
         bundle = _read(anchors)
-        certificates.check_issuer(bundle, None, anchors_source=str(anchors))
+        acceptance.check_issuer(bundle, None, anchors_source=str(anchors))
         return bundle, None
     if anchors is None and issuer is None and key is None:
         return None, None
@@ -105,18 +117,8 @@ def given_issuer(
             "--identity-issuer-key-file belong together; give all three or none"
         )
     bundle, pair = _read(anchors), KeyPair(_read(issuer), _read(key))
-    certificates.check_issuer(bundle, pair, anchors_source=str(anchors), issuer_source=str(issuer))
+    acceptance.check_issuer(bundle, pair, anchors_source=str(anchors), issuer_source=str(issuer))
     return bundle, pair
-
-
-def webhook_hosts(namespace: str) -> list[str]:
-    """Host names by which the API server calls the injector."""
-    return [f"linkerd-proxy-injector.{namespace}.svc"]
-
-
-def validator_hosts(namespace: str) -> list[str]:
-    """Host names by which the API server calls the validator."""
-    return [f"linkerd-policy-validator.{namespace}.svc", f"linkerd-sp-validator.{namespace}.svc"]
 
 
 def _look_first(where: Where) -> None:

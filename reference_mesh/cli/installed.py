@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from reference_mesh.cli.kubernetes import path
 from reference_mesh.errors import ClusterError, InvalidInput
-from reference_mesh.manifests import components, names, overrides
+from reference_mesh.manifests import acceptance, components, names, overrides, serving
 from reference_mesh.manifests.certificates import Credentials, KeyPair
+from reference_mesh.manifests.serving import Serving
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,16 +23,26 @@ __all__ = ["Installation", "data_of", "installation", "meshed_pods", "trust_anch
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """One control plane as it is now. issuer None: something else keeps the issuer's Secret."""
+    """
+    One control plane as it is now. issuer None: something else keeps the issuer's Secret.
+
+    renewed: Secrets of webhooks whose certificate on the cluster is gone, damaged or near its end.
+        The credentials hold a new one instead.
+    """
 
     overrides: dict[str, Any]
     credentials: Credentials
     global_config: str
+    renewed: tuple[str, ...]
 
 
-def installation(kubernetes: Kubernetes, namespace: str) -> Installation:
+def installation(
+    kubernetes: Kubernetes, namespace: str, *, given: tuple[str, KeyPair | None] | None = None
+) -> Installation:
     """
     Read back what an installation was made with.
+
+    given: trust anchors and issuer to take instead of those installed, which may be gone.
 
     Raises:
         ClusterError: there is none, or a part of it is missing.
@@ -47,16 +58,28 @@ def installation(kubernetes: Kubernetes, namespace: str) -> Installation:
         )
     kept = overrides.load(data_of(stored).get(names.OVERRIDES, ""), f"Secret {names.OVERRIDES}")
     external = kept.get("identity", {}).get("issuer", {}).get("scheme") == "kubernetes.io/tls"
+    if given is None:
+        issuer = None if external else _issuer(kubernetes, namespace)
+        given = trust_anchors(kubernetes, namespace), issuer
+    hosts = {
+        components.INJECTOR_SECRET: serving.injector_hosts(namespace),
+        components.VALIDATOR_SECRET: serving.validator_hosts(namespace),
+    }
+    before = {name: _serving(kubernetes, namespace, name) for name in hosts}
+    now = {name: serving.renewed_in_time(before[name], hosts[name]) for name in hosts}
     credentials = Credentials(
-        trust_anchors_pem=trust_anchors(kubernetes, namespace),
-        issuer=None if external else _issuer(kubernetes, namespace),
-        injector=_webhook(kubernetes, namespace, components.INJECTOR_SECRET),
-        validator=_webhook(kubernetes, namespace, components.VALIDATOR_SECRET),
+        trust_anchors_pem=given[0],
+        issuer=given[1],
+        injector=now[components.INJECTOR_SECRET],
+        validator=now[components.VALIDATOR_SECRET],
     )
     return Installation(
         overrides=kept,
         credentials=credentials,
         global_config=(config.get("data") or {}).get("global", "{}"),
+        renewed=tuple(
+            name for name, kept in before.items() if kept is None or kept.pair != now[name].pair
+        ),
     )
 
 
@@ -107,9 +130,18 @@ def _issuer(kubernetes: Kubernetes, namespace: str) -> KeyPair:
     return _pair(data, "crt.pem", "key.pem", components.ISSUER_SECRET)
 
 
-def _webhook(kubernetes: Kubernetes, namespace: str, name: str) -> KeyPair:
-    data = data_of(kubernetes.get(path("v1", "secrets", namespace, name)))
-    return _pair(data, "tls.crt", "tls.key", name)
+def _serving(kubernetes: Kubernetes, namespace: str, name: str) -> Serving | None:
+    """A webhook's certificate, or None when there is no usable one."""
+    secret = kubernetes.find(path("v1", "secrets", namespace, name))
+    if secret is None:
+        return None
+    try:
+        data = data_of(secret)
+        pair = _pair(data, "tls.crt", "tls.key", name)
+        acceptance.check_key(pair, f"Secret {name}")
+    except InvalidInput:
+        return None
+    return Serving(pair, data.get("ca.crt", pair.certificate_pem))
 
 
 def _pair(data: Mapping[str, str], certificate: str, key: str, name: str) -> KeyPair:

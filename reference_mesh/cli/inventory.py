@@ -22,6 +22,7 @@ _KINDS = (
     (_ADMISSION, "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", False),
     (_ADMISSION, "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", False),
     ("apps/v1", "Deployment", "deployments", True),
+    ("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", True),
     ("batch/v1", "CronJob", "cronjobs", True),
     ("v1", "Service", "services", True),
     ("v1", "ConfigMap", "configmaps", True),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +12,17 @@ from reference_mesh.cli.install import given_issuer, load_values_files
 from reference_mesh.cli.kubernetes import connected
 from reference_mesh.cli.options import Where, where_options
 from reference_mesh.errors import InvalidInput
-from reference_mesh.manifests import certificates, control_plane, crds, documents, overrides
+from reference_mesh.manifests import (
+    acceptance,
+    availability,
+    control_plane,
+    crds,
+    documents,
+    overrides,
+)
+
+if TYPE_CHECKING:
+    from reference_mesh.manifests.certificates import Credentials
 
 __all__ = ["command"]
 
@@ -21,6 +31,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command("upgrade")
 @click.option("--crds", "only_crds", is_flag=True, help="Print the custom resource definitions.")
+@click.option("--ha", is_flag=True, help="Three replicas, and admission that waits for them.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set one value.")
 @click.option("-f", "--values", "files", multiple=True, type=_FILE, help="YAML file of values.")
 @click.option("--identity-trust-anchors-file", "anchors", type=_FILE, help="PEM bundle of roots.")
@@ -31,6 +42,7 @@ def command(
     where: Where,
     *,
     only_crds: bool,
+    ha: bool,
     settings: tuple[str, ...],
     files: tuple[Path, ...],
     anchors: Path | None,
@@ -40,29 +52,43 @@ def command(
     """
     Output Kubernetes resources to upgrade the mesh; pipe them into `kubectl apply -f -`.
 
-    The issuer, the trust anchors, the webhooks' certificates and every value that was chosen
-    stay as they are, unless replaced here.
+    The issuer, the trust anchors and every value that was chosen stay as they are, unless replaced
+    here. Certificates of webhooks are renewed when they have less than 60 days left.
     """
     if only_crds:
         click.echo(documents.dump_all(crds.documents(where.namespace)), nl=False)
         return
     bundle, pair = given_issuer(anchors, issuer, key, external=False)
+    given = None if bundle is None else (bundle, pair)
     with connected(where) as kubernetes:
-        found = installed.installation(kubernetes, where.namespace)
-    values, _ = overrides.combine(found.overrides, *load_values_files(files), settings=settings)
-    credentials = found.credentials
-    if bundle is not None:
-        credentials = dataclasses.replace(credentials, trust_anchors_pem=bundle, issuer=pair)
-    _still_good(credentials)
-    resources = control_plane.render(
-        values, credentials, namespace=where.namespace, global_config=found.global_config
+        found = installed.installation(kubernetes, where.namespace, given=given)
+    layers = [availability.OVERRIDES] if ha else []
+    values, _ = overrides.combine(
+        *layers, found.overrides, *load_values_files(files), settings=settings
     )
+    _still_good(found.credentials)
+    resources = control_plane.render(
+        values, found.credentials, namespace=where.namespace, global_config=found.global_config
+    )
+    if found.renewed:
+        click.echo(f"renewed: the certificates in {' and '.join(found.renewed)}", err=True)
+        resources = _trusted_first(resources)
     click.echo(documents.dump_all(resources), nl=False)
 
 
-def _still_good(credentials: certificates.Credentials) -> None:
+def _trusted_first(resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """
+    The webhooks' configurations before the Secrets, whose mounted copies may be read at once.
+
+    An installation has them last, since a webhook is not to be asked before it is there.
+    """
+    kinds = {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
+    return sorted(resources, key=lambda resource: resource["kind"] not in kinds)
+
+
+def _still_good(credentials: Credentials) -> None:
     try:
-        certificates.check_issuer(
+        acceptance.check_issuer(
             credentials.trust_anchors_pem,
             credentials.issuer,
             anchors_source="installed trust anchors",

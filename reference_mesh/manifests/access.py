@@ -1,15 +1,25 @@
-"""Service accounts and roles: each component may do what it does, and no more."""
+"""
+Service accounts and roles: each component may do what it does, and no more.
+
+Nothing may update, patch or delete. Replicas of a component share no state but what they read, so
+any number of them may run side by side, and no leader is elected.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from typing import TYPE_CHECKING, Any
 
 from reference_mesh.manifests import names
 from reference_mesh.manifests.workload import metadata
 
-__all__ = ["documents"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
-_READ = ("get", "list", "watch")
+__all__ = ["documents", "needed"]
+
+_FOLLOW = ("list", "watch")
+"""What a reflector does. It never reads a single object: one is listed and watched by its name."""
 
 
 def documents(namespace: str) -> list[dict[str, Any]]:
@@ -32,10 +42,10 @@ def documents(namespace: str) -> list[dict[str, Any]]:
             _rule("authentication.k8s.io", ("tokenreviews",), ("create",)),
         ],
         "linkerd-destination": [
-            _rule("", ("namespaces", "nodes", "pods", "services"), _READ),
-            _rule("discovery.k8s.io", ("endpointslices",), _READ),
-            _rule("linkerd.io", ("serviceprofiles",), _READ),
-            _rule("policy.linkerd.io", _POLICY_KINDS, _READ),
+            _rule("", ("namespaces", "nodes", "pods", "services"), _FOLLOW),
+            _rule("discovery.k8s.io", ("endpointslices",), _FOLLOW),
+            _rule("linkerd.io", ("serviceprofiles",), _FOLLOW),
+            _rule("policy.linkerd.io", _POLICY_KINDS, _FOLLOW),
         ],
         "linkerd-proxy-injector": [
             _rule("", ("namespaces",), ("get",)),
@@ -52,6 +62,32 @@ def documents(namespace: str) -> list[dict[str, Any]]:
     return [*accounts, *roles, *bindings]
 
 
+def needed(wanted: Sequence[dict[str, Any]]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Service account and `resourceAttributes` of an access review, for all that is granted."""
+    rules = {
+        (item["kind"], item["metadata"]["name"]): item["rules"]
+        for item in wanted
+        if "rules" in item
+    }
+    for item in wanted:
+        if "roleRef" not in item:
+            continue
+        place = {"namespace": item["metadata"].get("namespace", "")}
+        for rule in rules[item["roleRef"]["kind"], item["roleRef"]["name"]]:
+            for verb, resource in itertools.product(rule["verbs"], rule["resources"]):
+                named = rule.get("resourceNames", [""])
+                yield (
+                    item["subjects"][0]["name"],
+                    {
+                        **place,
+                        "verb": verb,
+                        "group": rule["apiGroups"][0],
+                        "resource": resource,
+                        "name": named[0],
+                    },
+                )
+
+
 _POLICY_KINDS = (
     "authorizationpolicies",
     "meshtlsauthentications",
@@ -64,16 +100,16 @@ _OWN_OF_IDENTITY = [
         "apiGroups": [""],
         "resources": ["secrets"],
         "resourceNames": ["linkerd-identity-issuer"],
-        "verbs": list(_READ),
+        "verbs": list(_FOLLOW),
     },
     {
         "apiGroups": [""],
         "resources": ["configmaps"],
         "resourceNames": [names.TRUST_ROOTS],
-        "verbs": list(_READ),
+        "verbs": list(_FOLLOW),
     },
     # Certificates issued and issuers reloaded are told where the control plane lives, only there.
-    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
 ]
 
 

@@ -1,8 +1,7 @@
 """
 Certificates of an installation: trust anchor, issuer and webhook servers.
 
-All are ECDSA P-256. Given ones are validated before anything is printed, because a mesh installed
-with a bad issuer looks healthy until its first proxy asks for a certificate.
+All are ECDSA P-256. `acceptance` judges those that a user gives.
 """
 
 from __future__ import annotations
@@ -12,9 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from reference_mesh.errors import InvalidInput
@@ -22,15 +20,14 @@ from reference_mesh.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reference_mesh.manifests.serving import Serving
+
 __all__ = [
     "Credentials",
     "KeyPair",
-    "check_algorithm",
-    "check_issuer",
     "make_issuer",
     "make_trust_anchor",
     "make_webhook",
-    "read_bundle",
 ]
 
 _YEAR = dt.timedelta(days=365)
@@ -55,13 +52,13 @@ class Credentials:
     Everything secret or signed that an installation needs.
 
     issuer: None when its Secret is made by something else, as cert-manager.
-    injector, validator: serving certificates; each is its own authority.
+    injector, validator: serving certificates, each with what the API server trusts it by.
     """
 
     trust_anchors_pem: str
     issuer: KeyPair | None
-    injector: KeyPair
-    validator: KeyPair
+    injector: Serving
+    validator: Serving
 
 
 def make_trust_anchor(trust_domain: str) -> KeyPair:
@@ -88,11 +85,11 @@ def make_issuer(anchor: KeyPair, trust_domain: str, control_plane_ns: str) -> Ke
     return _pair(builder.sign(root_key, hashes.SHA256()), key)
 
 
-def make_webhook(hosts: Sequence[str]) -> KeyPair:
-    """Make a self-signed serving certificate for these host names, valid for a year."""
+def make_webhook(hosts: Sequence[str], *, now: dt.datetime | None = None) -> KeyPair:
+    """Make a self-signed serving certificate for these host names, valid for a year from now."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name(hosts[0])
-    builder = _builder(name, name, key)
+    builder = _builder(name, name, key, now=now)
     builder = builder.add_extension(x509.BasicConstraints(True, 0), critical=True)
     names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
     builder = builder.add_extension(names, critical=False)
@@ -100,151 +97,14 @@ def make_webhook(hosts: Sequence[str]) -> KeyPair:
     return _pair(builder.add_extension(usage, critical=False).sign(key, hashes.SHA256()), key)
 
 
-def read_bundle(pem: str, source: str) -> list[x509.Certificate]:
-    """
-    Certificates of a PEM bundle, in its order.
-
-    Raises:
-        InvalidInput: there is none, or one cannot be read; names the source.
-
-    """
-    try:
-        return x509.load_pem_x509_certificates(pem.encode())
-    except ValueError as error:
-        raise InvalidInput(f"{source}: not a PEM bundle of certificates: {error}") from error
-
-
-def check_issuer(
-    trust_anchors_pem: str,
-    issuer: KeyPair | None,
-    *,
-    anchors_source: str = "trust anchors",
-    issuer_source: str = "issuer certificate",
-    now: dt.datetime | None = None,
-) -> None:
-    """
-    Refuse anchors or an issuer that no proxy would accept.
-
-    Raises:
-        InvalidInput: expired, not yet valid, of an unsupported algorithm, not an authority, not
-            signed by an anchor, or with another key; names the source and says what to do.
-
-    """
-    now = now or dt.datetime.now(dt.UTC)
-    anchors = read_bundle(trust_anchors_pem, anchors_source)
-    for anchor in anchors:
-        _check_validity(anchor, anchors_source, now)
-        check_algorithm(anchor, anchors_source)
-        _check_authority(anchor, anchors_source)
-    if issuer is None:
-        return
-    leaf, *between = read_bundle(issuer.certificate_pem, issuer_source)
-    _check_validity(leaf, issuer_source, now)
-    _check_authority(leaf, issuer_source)
-    if not isinstance(leaf.public_key(), ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
-        raise InvalidInput(f"{issuer_source}: its key is neither ECDSA nor RSA; make one of those")
-    check_algorithm(leaf, issuer_source)
-    _check_key(leaf, issuer.key_pem, issuer_source)
-    if not _chains(leaf, between, anchors):
-        raise InvalidInput(
-            f"{issuer_source}: `{_common_name(leaf)}` is not signed by any of the trust anchors "
-            f"({', '.join(_common_name(anchor) for anchor in anchors)}); give the anchor that "
-            "signed it, or an issuer signed by the anchor given"
-        )
-
-
-def check_algorithm(certificate: x509.Certificate, source: str) -> None:
-    """
-    Refuse a certificate whose key no proxy would accept.
-
-    Raises:
-        InvalidInput: names the source, the certificate and what to use instead.
-
-    """
-    key = certificate.public_key()
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        if not isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1 | ec.SECP521R1):
-            raise InvalidInput(
-                f"{source}: `{_common_name(certificate)}` uses the curve {key.curve.name}; "
-                "use P-256"
-            )
-        return
-    if isinstance(key, rsa.RSAPublicKey):
-        if key.key_size < 2048:
-            raise InvalidInput(
-                f"{source}: `{_common_name(certificate)}` has an RSA key of {key.key_size} bits; "
-                "use 2048 or more, or ECDSA P-256"
-            )
-        return
-    kind = type(key).__name__.replace("PublicKey", "")
-    shown = _common_name(certificate)
-    raise InvalidInput(f"{source}: `{shown}` has a key of type {kind}; use ECDSA P-256")
-
-
-def _check_validity(certificate: x509.Certificate, source: str, now: dt.datetime) -> None:
-    shown = _common_name(certificate)
-    if certificate.not_valid_after_utc <= now:
-        at = certificate.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
-        raise InvalidInput(f"{source}: `{shown}` expired on {at}; make a new one")
-    if certificate.not_valid_before_utc > now:
-        at = certificate.not_valid_before_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
-        raise InvalidInput(
-            f"{source}: `{shown}` is not valid before {at}; check this machine's clock"
-        )
-
-
-def _check_authority(certificate: x509.Certificate, source: str) -> None:
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
-    except x509.ExtensionNotFound:
-        authority = False
-    else:
-        authority = extension.value.ca
-    if not authority:
-        raise InvalidInput(
-            f"{source}: `{_common_name(certificate)}` may not sign certificates "
-            "(basic constraints lack CA:TRUE); make a CA certificate"
-        )
-
-
-def _check_key(certificate: x509.Certificate, key_pem: str, source: str) -> None:
-    try:
-        key = serialization.load_pem_private_key(key_pem.encode(), None)
-    except (ValueError, TypeError) as error:
-        raise InvalidInput(
-            f"issuer key: not an unencrypted PEM key: {error}; give the key of {source}"
-        ) from error
-    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    if key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):
-        raise InvalidInput(
-            f"issuer key: belongs to another certificate than {source}; give the key of that one"
-        )
-
-
-def _chains(
-    leaf: x509.Certificate,
-    between: Sequence[x509.Certificate],
-    anchors: Sequence[x509.Certificate],
-) -> bool:
-    """Whether each certificate is signed by the next, and the last one by an anchor or is one."""
-    path = [leaf, *between]
-    if any(not _signed_by(path[i], path[i + 1]) for i in range(len(path) - 1)):
-        return False
-    return any(path[-1] == anchor or _signed_by(path[-1], anchor) for anchor in anchors)
-
-
-def _signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(authority)
-    except (InvalidSignature, ValueError, TypeError):
-        return False
-    return True
-
-
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    *,
+    now: dt.datetime | None = None,
 ) -> x509.CertificateBuilder:
-    now = dt.datetime.now(dt.UTC)
+    now = now or dt.datetime.now(dt.UTC)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer)
     builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
     builder = builder.not_valid_before(now - _SKEW)
@@ -280,8 +140,3 @@ def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Key
 
 def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-
-def _common_name(certificate: x509.Certificate) -> str:
-    found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value) if found else certificate.subject.rfc4514_string() or "unnamed"

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reference_mesh.manifests import names
-from reference_mesh.manifests.workload import Component, deployment, service
+from reference_mesh.manifests import availability, names
+from reference_mesh.manifests.workload import Component, deployment, metadata, service
 
 if TYPE_CHECKING:
     from reference_mesh.manifests.values import Values
 
-__all__ = ["INJECTOR_SECRET", "ISSUER_SECRET", "VALIDATOR_SECRET", "deployments", "services"]
+__all__ = [
+    "INJECTOR_SECRET",
+    "ISSUER_SECRET",
+    "VALIDATOR_SECRET",
+    "budgets",
+    "deployments",
+    "services",
+]
 
 ISSUER_SECRET = "linkerd-identity-issuer"  # noqa: S105 - a name
 INJECTOR_SECRET = "linkerd-proxy-injector-k8s-tls"  # noqa: S105 - a name
@@ -46,10 +53,26 @@ def services(namespace: str) -> list[dict[str, Any]]:
 
 def deployments(values: Values, namespace: str, anchors_sha256: str) -> list[dict[str, Any]]:
     """Every Deployment; identity first, because the others' sidecars wait for it."""
+    return [deployment(values, namespace, component, anchors_sha256) for component in _all(values)]
+
+
+def budgets(values: Values, namespace: str) -> list[dict[str, Any]]:
+    """A PodDisruptionBudget for each Deployment, if they are wanted."""
+    if not values.enable_pod_disruption_budget:
+        return []
     return [
-        deployment(values, namespace, component, anchors_sha256)
-        for component in (_identity(values), _destination(values), _proxy_injector(values))
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": metadata(component.name, namespace, component.component),
+            "spec": availability.budget_spec(component.component),
+        }
+        for component in _all(values)
     ]
+
+
+def _all(values: Values) -> tuple[Component, ...]:
+    return _identity(values), _destination(values), _proxy_injector(values)
 
 
 def _identity(values: Values) -> Component:

@@ -48,6 +48,7 @@ def render(
         *_config(values, credentials, namespace, global_config),
         *_secrets(values, credentials, namespace),
         *components.services(namespace),
+        *components.budgets(values, namespace),
         *components.deployments(values, namespace, anchors_sha256),
         *webhooks.documents(values, namespace, credentials),
     ]
@@ -106,11 +107,12 @@ def _secrets(values: Values, credentials: Credentials, namespace: str) -> list[d
     result = [_secret(names.OVERRIDES, namespace, "controller", "Opaque", kept)]
     if credentials.issuer is not None:
         result.append(_issuer(values.identity.issuer.scheme, credentials, namespace))
-    for name, component, pair in (
+    for name, component, serving in (
         (components.VALIDATOR_SECRET, "destination", credentials.validator),
         (components.INJECTOR_SECRET, "proxy-injector", credentials.injector),
     ):
-        result.append(_secret(name, namespace, component, "kubernetes.io/tls", _tls(pair)))
+        data = {"ca.crt": serving.trusted_pem} | _tls(serving.pair)
+        result.append(_secret(name, namespace, component, "kubernetes.io/tls", data))
     return result
 
 

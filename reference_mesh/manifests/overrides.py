@@ -210,6 +210,7 @@ _MEANINGS = {
     "Expected `float`, got": "expected a number",
     "Expected `bool`, got": "expected true or false",
     "(ms|s|m|h|d)": "expected a duration like 500ms, 20s or 24h",
+    "[0-9]+%?$": "expected a number of pods or a share like 25%",
     "(m|k|Ki|": "expected a quantity like 250m, 1 or 64Mi",
 }
 """What msgspec's words, or a part of a pattern that it prints, say to a user."""

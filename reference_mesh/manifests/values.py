@@ -16,6 +16,7 @@ from reference_mesh.manifests import names
 __all__ = [
     "Amount",
     "Controller",
+    "DeploymentStrategy",
     "EnvVar",
     "Identity",
     "Image",
@@ -25,6 +26,7 @@ __all__ = [
     "ProxyInit",
     "ProxyPorts",
     "Resources",
+    "RollingUpdate",
     "Values",
 ]
 
@@ -33,6 +35,7 @@ Duration = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(ms|s|m|h|d))+$")]
 Lifetime = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$")]
 OptionalDuration = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(ms|s|m|h|d))*$")]
 Quantity = Annotated[str, msgspec.Meta(pattern=r"^([0-9.]+(m|k|Ki|M|Mi|G|Gi|T|Ti)?)?$")]
+CountOrShare = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+%?$")]
 DefaultPolicy = Literal[
     "all-authenticated",
     "all-unauthenticated",
@@ -142,6 +145,7 @@ class Proxy(_Group, frozen=True, kw_only=True):
 class ProxyInit(_Group, frozen=True, kw_only=True):
     """The init container that redirects a pod's traffic into the sidecar."""
 
+    image: Image = Image(name="meshmark.dev/proxy-init")
     ignore_inbound_ports: str = "4567,4568"
     ignore_outbound_ports: str = "4567,4568"
     kube_api_server_ports: str = msgspec.field(name="kubeAPIServerPorts", default="443,6443")
@@ -163,6 +167,19 @@ class PolicyController(_Group, frozen=True, kw_only=True):
     probe_networks: tuple[str, ...] = ("0.0.0.0/0", "::/0")
 
 
+class RollingUpdate(_Group, frozen=True, kw_only=True):
+    """How many pods more and fewer than wanted a rollout may have, as a count or a share."""
+
+    max_surge: CountOrShare = "25%"
+    max_unavailable: CountOrShare = "25%"
+
+
+class DeploymentStrategy(_Group, frozen=True, kw_only=True):
+    """How the components of the control plane are replaced."""
+
+    rolling_update: RollingUpdate = RollingUpdate()
+
+
 class Values(_Group, frozen=True, kw_only=True):
     """One complete set of values."""
 
@@ -176,13 +193,18 @@ class Values(_Group, frozen=True, kw_only=True):
     controller_uid: Annotated[int, msgspec.Meta(ge=1)] = msgspec.field(
         name="controllerUID", default=2103
     )
+    deployment_strategy: DeploymentStrategy = DeploymentStrategy()
     destination_controller: Controller = Controller()
     disable_ipv6: bool = msgspec.field(name="disableIPv6", default=True)
+    enable_pod_anti_affinity: bool = False
+    enable_pod_disruption_budget: bool = False
+    high_availability: bool = False
     identity: Identity = Identity()
     identity_trust_domain: str = ""
     image_pull_policy: PullPolicy = "IfNotPresent"
     pod_annotations: dict[str, str] = {}
     policy_controller: PolicyController = PolicyController()
+    priority_class_name: str = "system-cluster-critical"
     proxy: Proxy = Proxy()
     proxy_init: ProxyInit = ProxyInit()
     proxy_injector: Controller = Controller()

@@ -34,8 +34,8 @@ def documents(values: Values, namespace: str, credentials: Credentials) -> list[
     """The three configurations. They come last: their services must exist before they are asked."""
     policy = values.webhook_failure_policy
     injector, validator = (
-        credentials.injector.certificate_pem,
-        credentials.validator.certificate_pem,
+        credentials.injector.trusted_pem,
+        credentials.validator.trusted_pem,
     )
     wanted = [_rule(("CREATE",), "", ("v1",), ("pods", "services"))]
     profiles = [
@@ -73,19 +73,26 @@ def documents(values: Values, namespace: str, credentials: Credentials) -> list[
 
 
 class _Hooks:
+    """
+    Webhooks that leave alone what they depend on: the API server's own pods and the control plane.
+
+    By name and not only by label: with failure policy Fail, one label removed by mistake would
+    keep the control plane from ever coming back.
+    """
+
     def __init__(self, namespace: str, failure_policy: str) -> None:
         self._namespace = namespace
         self._failure_policy = failure_policy
 
     def document(
-        self, service: str, rules: list[dict[str, Any]], certificate_pem: str
+        self, service: str, rules: list[dict[str, Any]], trusted_pem: str
     ) -> dict[str, Any]:
         reference = {"name": service, "namespace": self._namespace, "path": "/"}
         return {
             "name": f"{service}.linkerd.io",
             "clientConfig": {
                 "service": reference,
-                "caBundle": base64.b64encode(certificate_pem.encode()).decode(),
+                "caBundle": base64.b64encode(trusted_pem.encode()).decode(),
             },
             "rules": rules,
             "namespaceSelector": {
@@ -98,7 +105,7 @@ class _Hooks:
                     {
                         "key": "kubernetes.io/metadata.name",
                         "operator": "NotIn",
-                        "values": ["kube-system", "cert-manager"],
+                        "values": ["kube-system", "cert-manager", self._namespace],
                     },
                 ]
             },

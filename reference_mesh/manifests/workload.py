@@ -18,7 +18,7 @@ from reference_mesh.control_plane.injector import containers, environment
 from reference_mesh.control_plane.injector.environment import TrustAnchors
 from reference_mesh.control_plane.injector.injection import add_sidecar
 from reference_mesh.control_plane.injector.patch import apply
-from reference_mesh.manifests import names
+from reference_mesh.manifests import availability, names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,11 +113,7 @@ def deployment(
                     names.proxy_owner_label("deployment"): component.name,
                 }
             },
-            # With its type: kubectl takes it for a change on every apply otherwise.
-            "strategy": {
-                "type": "RollingUpdate",
-                "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"},
-            },
+            "strategy": availability.strategy(values),
             "template": template,
         },
     }
@@ -133,6 +129,11 @@ def _template(values: Values, namespace: str, component: Component) -> dict[str,
     }
     if component.opaque_ports:
         noted[names.OPAQUE_PORTS] = component.opaque_ports
+    placed: dict[str, Any] = {}
+    if values.priority_class_name:
+        placed["priorityClassName"] = values.priority_class_name
+    if values.enable_pod_anti_affinity:
+        placed["affinity"] = availability.affinity(component.component)
     return {
         "metadata": {
             "annotations": noted | values.pod_annotations,
@@ -145,6 +146,7 @@ def _template(values: Values, namespace: str, component: Component) -> dict[str,
         "spec": {
             "serviceAccountName": component.name,
             "nodeSelector": {"kubernetes.io/os": "linux"},
+            **placed,
             "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [_container(values, namespace, component)],
             "volumes": [

@@ -43,6 +43,7 @@ def _down(lab: Lab, deployments: Mapping[str, Sequence[str]]) -> Iterator[None]:
     wanted: dict[tuple[str, str], int] = {}
     try:
         for namespace, names in deployments.items():
+            lab.logbook.read(lab.cluster, namespace)  # these pods take their logs with them
             for name in names:
                 wanted[namespace, name] = resources.scale(client, namespace, name, 0)
         for namespace, name in wanted:
@@ -59,6 +60,7 @@ def restart_control_plane(lab: Lab) -> None:
     """Replace every pod of the control plane, and return when only the new ones are left."""
     client = lab.cluster.client()
     for namespace, names in lab.mesh.control_plane().items():
+        lab.logbook.read(lab.cluster, namespace)  # as above
         before = {name: _pods(lab, namespace, name) for name in names}
         for name in names:
             resources.restart(client, namespace, name)

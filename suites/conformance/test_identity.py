@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -17,6 +16,7 @@ from harness.stats.shares import upper_bound_of_zero
 from harness.waiting import until
 from harness.workload.plans import Plan
 from suites.conformance import asking, rogues
+from suites.conformance.addresses import deploy_at
 
 if TYPE_CHECKING:
     from harness.plugin import Check
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from suites.lab import Lab, Member, Space
 
 REFUSALS = 50
-
-ADDRESS_WISH = "cni.projectcalico.org/ipAddrs"
-"""Annotation by which a pod wishes for an address, where the cluster's network knows wishes."""
 
 
 @check("ID-01")
@@ -163,7 +160,7 @@ def test_identity_does_not_stick_to_an_address(check: Check, lab: Lab, world: Wo
     with lab.space("id-09") as space:
         with check.phase("arrange"):
             one = space.deploy("one", helper=True)
-            address = one.address()
+            address, node = one.address(), one.node()
         with check.phase("measure"):
             check.equal(_told_of(world.server, one), {one.identity}, "identity before")
             before = one.helper.process(lab.mesh.sidecar.process)
@@ -178,11 +175,10 @@ def test_identity_does_not_stick_to_an_address(check: Check, lab: Lab, world: Wo
         with check.phase("apply"):
             one.delete()
             until(lambda: not _left(space), what="the pod is gone", timeout_s=60.0)
-            wish = {ADDRESS_WISH: json.dumps([address])}
-            two = space.deploy("two", annotations=wish)
+            two = deploy_at(space, "two", address, node)
             if two.address() != address:
                 check.inconclusive(
-                    f"the cluster gave {two.address()} to a pod that wished {address}"
+                    f"the cluster gave {two.address()} to a pod that should get {address}"
                 )
         with check.phase("converge"):
             until(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from harness import mesh
+from harness import mesh, toolchain
 from harness.errors import Unsupported, UsageError
 from harness.mesh.intents import Authorize, Source, Target, TlsMode, TlsPolicy
-from harness.mesh.protocol import Enrolment
+from harness.mesh.protocol import Enrolment, MeshOptions
+from reference_mesh.manifests.values import Values
 
 TARGET = Target(namespace="shop", labels={"app": "web"}, port=8080)
 POD = {"metadata": {"name": "web"}, "spec": {"containers": [{"name": "app", "image": "web:1"}]}}
@@ -70,3 +73,25 @@ def test_the_harness_has_its_own_way_into_a_meshed_pod() -> None:
     annotations = pod["metadata"]["annotations"]
     assert annotations["config.linkerd.io/skip-inbound-ports"] == "9900,9901"
     assert annotations["config.linkerd.io/opaque-ports"] == "9000,9001"
+
+
+def test_the_driver_brings_the_images_that_the_mesh_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with its own program, and with iptables where rules are set."""
+    names = ("linkerd2-proxy", "linkerd2-proxy-identity", "linkerd2-proxy-init")
+    programs = {name: Path("/built", name) for name in names}
+    monkeypatch.setattr(toolchain, "build", lambda _package, *, features: dict(programs))
+    values = Values()
+    named = [(each.name, each.version) for each in (values.proxy.image, values.proxy_init.image)]
+    named.append((values.controller_image, values.controller_image_version))
+
+    proxy, init, control_plane = images = mesh.driver("reference").images(
+        MeshOptions(proxy_binary=Path("/mine"))
+    )
+
+    assert [each.reference for each in images] == [":".join(each) for each in named]
+    shown = {bind.target: str(bind.source) for bind in proxy.normalised()}
+    assert shown["/usr/lib/linkerd/linkerd2-proxy"] == "/mine"
+    assert "/usr/lib/linkerd/linkerd2-proxy-init" not in shown
+    assert init.packages == ["iptables"]
+    assert proxy.user == values.proxy.uid
+    assert control_plane.user == values.controller_uid

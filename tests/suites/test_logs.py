@@ -61,6 +61,11 @@ def entries(pod: OnePod) -> list[str]:
         '{"level":"error","msg":"no"}',
         "thread 'main' panicked at src/main.rs:1:1:",
         "Traceback (most recent call last):",
+        (
+            "W1129 reflector.go:561] failed to list *v1.Pod: pods is forbidden: User "
+            '"system:serviceaccount:linkerd:linkerd-destination" cannot list resource "pods"'
+        ),
+        'level=warning msg="pods is forbidden: User \\"system:serviceaccount:a:b\\" cannot"',
     ],
 )
 def test_errors_of_all_kinds_of_programs_are_seen(line: str) -> None:

@@ -71,7 +71,9 @@ def archived(image: Image) -> Archive:
         config = _config(image, stack)
         digest = hashlib.sha256(config).hexdigest()
         path = cache.archive(image.reference, digest)
-        if not path.exists():
+        if path.exists():
+            path.touch()  # it is in use again
+        else:
             whole = place / "archive.tar"
             _write(whole, image.reference, config, digest, stack)
             cache.give(whole)

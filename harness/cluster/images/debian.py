@@ -29,6 +29,7 @@ MIRROR_VARIABLE = "MESHMARK_DEBIAN_MIRROR"
 _NOT_WANTED = (
     "./dev",  # the container runtime makes it
     "./etc/apt", "./etc/dpkg", "./etc/fstab", "./etc/hostname", "./etc/resolv.conf",
+    "./usr/lib/*/gconv",  # other character sets than UTF-8
     "./usr/share/bug", "./usr/share/doc-base", "./usr/share/info", "./usr/share/lintian",
     "./usr/share/locale", "./usr/share/man", "./usr/share/menu", "./usr/share/pixmaps",
     "./usr/share/applications", "./var",
@@ -55,7 +56,7 @@ def base(packages: Sequence[str]) -> Path:
         if (root / "usr/bin/python3.11").exists():
             compile_python(root, root, "usr/lib/python3.11")
 
-    return cache.kept("debian", [SUITE, *mirrors, *sorted(packages)], make)
+    return cache.kept("debian", [SUITE, *mirrors, *_NOT_WANTED, *sorted(packages)], make)
 
 
 def compile_python(base: Path, root: Path, below: str) -> None:

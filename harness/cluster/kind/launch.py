@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.cluster import places
-from harness.cluster.kind import nodes
+from harness.cluster.kind import docker, host, node_image, nodes
 from harness.cluster.kind.config import cluster_config
 from harness.cluster.kind.engine import KindCluster
 from harness.cluster.kind.guard import guarded
@@ -38,6 +38,8 @@ WORKERS = 2
 _CREATE_S = 300.0
 """Ten times what it takes on two cores; kind gives up on a node that does not boot after 30 s."""
 READY_S = 120.0
+_KUBERNETES = (1, 34)
+"""Of our node image; what another one has is told by its own kubelet."""
 
 
 class _Record(msgspec.Struct):
@@ -151,7 +153,27 @@ def require() -> None:
 
     """
     program("kind")
-    nodes.ids("any")
+    settings(workers=0)
+
+
+def settings(*, workers: int, port: int = 0, image: str = "") -> str:
+    """
+    The configuration of a cluster on this machine, as YAML for kind.
+
+    image: of the nodes; empty takes ours.
+
+    Raises:
+        EnvironmentLacks: there is no Docker or no node image, or no node can run here.
+
+    """
+    found = host.examine(docker.daemon())
+    host.refuse(found, runtime=docker.RUNTIME, kubernetes=_KUBERNETES)
+    return cluster_config(
+        image=node_image.node_image(image).reference,
+        workers=workers,
+        port=port,
+        host=host.kind_config(found),
+    )
 
 
 def record(name: str, kubeconfig: Path) -> None:
@@ -165,7 +187,7 @@ def record(name: str, kubeconfig: Path) -> None:
 
 def _create(cluster: KindCluster, port: int, workers: int, guard: Guard) -> None:
     config = cluster.kubeconfig.with_name("kind.yaml")
-    config.write_text(cluster_config(workers=workers, port=port))
+    config.write_text(settings(workers=workers, port=port))
     try:
         kind(
             "create", "cluster", "--name", cluster.name, "--config", str(config),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reference_mesh.cli.checks import (
+    availability,
     before,
     configuration,
     data_plane,
@@ -12,6 +13,7 @@ from reference_mesh.cli.checks import (
     identity,
     reach,
     versions,
+    webhooks,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ def categories(facts: Facts, *, pre: bool, proxy: bool) -> Iterator[Category]:
     yield from existence.categories(facts)
     yield from configuration.categories(facts)
     yield from identity.categories(facts, proxy=proxy)
+    yield from webhooks.categories(facts)
     yield from versions.categories(facts)
+    yield from availability.categories(facts)
     if proxy:
         yield from data_plane.categories(facts)

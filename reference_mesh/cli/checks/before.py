@@ -20,6 +20,8 @@ __all__ = ["categories"]
 _MOST_SKEW_S = 60.0
 """Certificates carry their own margin of minutes; more than this eats into it."""
 
+_ASK = "ask for the cluster-admin role"
+
 _CLUSTER_WIDE = (
     ("", "namespaces"),
     ("rbac.authorization.k8s.io", "clusterroles"),
@@ -43,6 +45,7 @@ def categories(facts: Facts) -> Iterator[Category]:
         Check(
             description=f"can create {shown}",
             run=functools.partial(_may, facts, "create", group, resource),
+            hint=_ASK,
         )
         for group, resource, shown in _INSIDE
     ]
@@ -57,12 +60,13 @@ def categories(facts: Facts) -> Iterator[Category]:
             Check(
                 description="can create non-namespaced resources",
                 run=functools.partial(_may_cluster_wide, facts),
-                hint="ask for the cluster-admin role",
+                hint=_ASK,
             ),
             *creations,
             Check(
                 description="can read Secrets",
                 run=functools.partial(_may, facts, "get", "", "secrets"),
+                hint=_ASK,
             ),
             Check(
                 description="no clock skew detected",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reference_mesh.cli.checks.model import Category, Check, Failed
 from reference_mesh.cli.kubernetes import path
@@ -34,6 +34,8 @@ def categories(facts: Facts) -> Iterator[Category]:
         ("Namespace", "v1", "namespaces", [facts.namespace], False),
         ("ClusterRoles", _RBAC, "clusterroles", named("ClusterRole"), False),
         ("ClusterRoleBindings", _RBAC, "clusterrolebindings", named("ClusterRoleBinding"), False),
+        ("Roles", _RBAC, "roles", named("Role"), True),
+        ("RoleBindings", _RBAC, "rolebindings", named("RoleBinding"), True),
         ("ServiceAccounts", "v1", "serviceaccounts", named("ServiceAccount"), True),
         (
             "CustomResourceDefinitions",
@@ -57,23 +59,26 @@ def categories(facts: Facts) -> Iterator[Category]:
             False,
         ),
     )
-    yield Category(
-        "linkerd-config",
-        tuple(
-            Check(
-                description=f"control plane {shown} exist{'s' if shown == 'Namespace' else ''}",
-                run=functools.partial(
-                    _exist, facts, api_version, plural, expected, namespaced=namespaced
-                ),
-                hint=(
-                    "install them: refmesh install --crds | kubectl apply -f -"
-                    if plural == "customresourcedefinitions"
-                    else _AGAIN
-                ),
-            )
-            for shown, api_version, plural, expected, namespaced in items
-        ),
+    existing = tuple(
+        Check(
+            description=f"control plane {shown} exist{'s' if shown == 'Namespace' else ''}",
+            run=functools.partial(
+                _exist, facts, api_version, plural, expected, namespaced=namespaced
+            ),
+            hint=(
+                "install them: refmesh install --crds | kubectl apply -f -"
+                if plural == "customresourcedefinitions"
+                else _AGAIN
+            ),
+        )
+        for shown, api_version, plural, expected, namespaced in items
     )
+    allowed = Check(
+        description="control plane service accounts may do what they need",
+        run=functools.partial(_allowed, facts, wanted),
+        hint=_AGAIN,
+    )
+    yield Category("linkerd-config", (*existing, allowed))
 
 
 def _exist(
@@ -84,3 +89,29 @@ def _exist(
     missing = [name for name in expected if name not in present]
     if missing:
         raise Failed(f"missing {plural}: {', '.join(missing)}")
+
+
+def _allowed(facts: Facts, documents: Sequence[dict[str, Any]]) -> None:
+    """Ask the API's authorizer, since roles and bindings may be there and say something else."""
+    denied = []
+    for account, attributes in access.needed(documents):
+        review = facts.kubernetes.create(
+            path("authorization.k8s.io/v1", "subjectaccessreviews"),
+            {
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SubjectAccessReview",
+                "spec": {
+                    "user": f"system:serviceaccount:{facts.namespace}:{account}",
+                    "groups": [
+                        "system:serviceaccounts",
+                        f"system:serviceaccounts:{facts.namespace}",
+                        "system:authenticated",
+                    ],
+                    "resourceAttributes": attributes,
+                },
+            },
+        )
+        if not (review.get("status") or {}).get("allowed"):
+            denied.append(f"{account} may not {attributes['verb']} {attributes['resource']}")
+    if denied:
+        raise Failed("; ".join(denied))

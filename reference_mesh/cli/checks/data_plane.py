@@ -28,6 +28,7 @@ def categories(facts: Facts) -> Iterator[Category]:
             Check(
                 description="data plane namespace exists",
                 run=functools.partial(_namespace_exists, facts),
+                hint="name another one with --namespace",
                 fatal=True,
             ),
             Check(

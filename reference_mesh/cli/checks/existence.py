@@ -6,17 +6,18 @@ import functools
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
-from reference_mesh.cli import installed
 from reference_mesh.cli.checks.model import Category, Check, Failed, pod_problem
 from reference_mesh.cli.kubernetes import path
-from reference_mesh.manifests import names, overrides
+from reference_mesh.manifests import components
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from reference_mesh.cli.checks.model import Facts
 
-__all__ = ["categories"]
+__all__ = ["DEPLOYMENTS", "categories"]
+
+DEPLOYMENTS = ("linkerd-identity", "linkerd-destination", "linkerd-proxy-injector")
 
 _NOT_COVERED = "set clusterNetworks: refmesh upgrade --set clusterNetworks=… | kubectl apply -f -"
 
@@ -42,11 +43,11 @@ def categories(facts: Facts) -> Iterator[Category]:
                 run=functools.partial(_deployments_ready, facts),
                 hint=f"see: kubectl -n {facts.namespace} describe deployments",
                 patient=True,
-                fatal=True,
             ),
             Check(
                 description="no unschedulable pods",
                 run=functools.partial(_scheduled, facts),
+                hint=f"see: kubectl -n {facts.namespace} describe pods; --ha needs three nodes",
                 patient=True,
             ),
             Check(
@@ -54,7 +55,12 @@ def categories(facts: Facts) -> Iterator[Category]:
                 run=functools.partial(_pods_ready, facts),
                 hint=f"see: kubectl -n {facts.namespace} describe pods",
                 patient=True,
-                fatal=True,
+            ),
+            Check(
+                description="control plane services have endpoints",
+                run=functools.partial(_served, facts),
+                hint="apply the manifest again: refmesh upgrade | kubectl apply -f -",
+                patient=True,
             ),
             *(
                 Check(
@@ -73,7 +79,7 @@ def _exists(facts: Facts, plural: str, name: str) -> None:
 
 
 def _deployments_ready(facts: Facts) -> None:
-    for name in ("linkerd-identity", "linkerd-destination", "linkerd-proxy-injector"):
+    for name in DEPLOYMENTS:
         deployment = facts.control_plane("deployments", name, "apps/v1")
         wanted = deployment["spec"].get("replicas", 1)
         ready = (deployment.get("status") or {}).get("readyReplicas", 0)
@@ -97,10 +103,31 @@ def _pods_ready(facts: Facts) -> None:
         raise Failed("; ".join(problems))
 
 
+def _served(facts: Facts) -> None:
+    wrong = []
+    for service in components.services(facts.namespace):
+        name = service["metadata"]["name"]
+        address = path("v1", "services", facts.namespace, name)
+        if facts.kubernetes.find(address) is None:
+            wrong.append(f"service {name} does not exist")
+            continue
+        slices = facts.kubernetes.items(
+            path("discovery.k8s.io/v1", "endpointslices", facts.namespace),
+            labelSelector=f"kubernetes.io/service-name={name}",
+        )
+        if not any(_is_ready(endpoint) for one in slices for endpoint in one["endpoints"] or ()):
+            wrong.append(f"service {name} has no endpoint that is ready")
+    if wrong:
+        raise Failed("; ".join(wrong))
+
+
+def _is_ready(endpoint: dict[str, Any]) -> bool:
+    """Without the condition it counts as ready, says the API."""
+    return (endpoint.get("conditions") or {}).get("ready") is not False
+
+
 def _covered(facts: Facts, addresses: Any) -> None:
-    secret = facts.control_plane("secrets", names.OVERRIDES)
-    kept = overrides.load(installed.data_of(secret).get(names.OVERRIDES, ""), names.OVERRIDES)
-    values = overrides.combine(kept)[0]
+    values = facts.values()
     networks = [ipaddress.ip_network(text) for text in values.cluster_networks.split(",")]
     outside = [
         shown

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from reference_mesh.cli import installed
 from reference_mesh.cli.kubernetes import Kubernetes, path
 from reference_mesh.errors import ClusterError, RefmeshError
-from reference_mesh.manifests import names
+from reference_mesh.manifests import names, overrides
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from reference_mesh.manifests.values import Values
 
 __all__ = ["Category", "Check", "Facts", "Failed", "Result", "Warned", "pod_problem", "proxy_of"]
 
@@ -87,6 +90,19 @@ class Facts:
         if found is None:
             raise Failed(f'{plural} "{name}" not found in namespace {self.namespace}')
         return found
+
+    def values(self) -> Values:
+        """
+        What the installation was made with.
+
+        Raises:
+            Failed: it is not stored.
+            InvalidInput: it is damaged.
+
+        """
+        data = installed.data_of(self.control_plane("secrets", names.OVERRIDES))
+        kept = overrides.load(data.get(names.OVERRIDES, ""), f"Secret {names.OVERRIDES}")
+        return overrides.combine(kept)[0]
 
     def control_plane_pods(self) -> list[dict[str, Any]]:
         """Pods of the control plane that have not ended."""

@@ -57,5 +57,11 @@ def categories(facts: Facts) -> Iterator[Category]:
     )
     yield Category(
         "kubernetes-version",
-        (Check(description="is running the minimum Kubernetes API version", run=version),),
+        (
+            Check(
+                description="is running the minimum Kubernetes API version",
+                run=version,
+                hint="upgrade the cluster",
+            ),
+        ),
     )

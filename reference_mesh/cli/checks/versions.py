@@ -27,6 +27,7 @@ def categories(facts: Facts) -> Iterator[Category]:
             Check(
                 description="can retrieve the control plane version",
                 run=functools.partial(_server, facts),
+                hint=_UPGRADE,
             ),
             Check(
                 description="control plane and cli versions match",
@@ -41,6 +42,7 @@ def categories(facts: Facts) -> Iterator[Category]:
             Check(
                 description="control plane proxies are healthy",
                 run=functools.partial(_healthy, facts),
+                hint=f"see: kubectl -n {facts.namespace} logs -c linkerd-proxy",
                 patient=True,
             ),
             Check(

@@ -12,6 +12,7 @@ from reference_mesh.control_plane.fanout import Views
 from reference_mesh.control_plane.following import Follower
 from reference_mesh.control_plane.inspection import Inspection
 from reference_mesh.control_plane.kube import client as kube
+from reference_mesh.control_plane.kube.denied import Denials
 from reference_mesh.control_plane.policy.service import Policy
 from reference_mesh.control_plane.snapshot import Snapshot
 from reference_mesh.errors import InvalidInput
@@ -44,10 +45,11 @@ async def _serve(flags: argparse.Namespace, chosen: Settings) -> None:
     views = Views()
     snapshot = Snapshot(views.touch)
     views.attach(snapshot)
-    follower = Follower(kube.connect(), snapshot)
+    denials = Denials()
+    follower = Follower(kube.connect(denials), snapshot)
     page = admin.Admin(
         ready=lambda: follower.synced,
-        metrics=lambda: metrics(views),
+        metrics=lambda: metrics(views) + denials.metrics(),
         page=Inspection(snapshot, chosen).page,
     )
     destination = Destination(chosen, views, follower.wait_synced)

@@ -3,12 +3,14 @@ The issuer in force, and its replacement while the component runs.
 
 The Secret and the trust bundle are watched through the API, not mounted: a kubelet refreshes
 mounted Secrets about once a minute, and a rotation with short-lived issuers cannot wait for that.
-Whatever arrives is validated as a pair; what cannot sign never replaces what can.
+Whatever arrives is validated as a pair; what cannot sign never replaces what can. One that may sign
+only later is taken over when its time comes, though nothing in the cluster changes then.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["Authority", "ObjectSink"]
 
 _log = Log("identity")
+
+_LONGEST_PAUSE_S = 60.0
+"""Between two looks at the clock: it may be set, and a machine that sleeps stops no wall clock."""
 
 
 class ObjectSink:
@@ -61,6 +66,8 @@ class Authority:
         self._bundle: dict[str, str] | None = None
         self._issuer: issuers.Issuer | None = None
         self._last: x509.Certificate | None = None
+        self._starts: dt.datetime | None = None
+        """When the issuer that lies there may sign, if that is all that is wrong with it."""
         self._trouble: str | None = None
         self._changed = asyncio.Event()
 
@@ -93,29 +100,38 @@ class Authority:
         return issuer
 
     async def run(self) -> None:
-        """Say so when the issuer in force expires, until cancelled."""
+        """Do what time brings (an issuer expires, another may sign from now on) until cancelled."""
         while True:
-            issuer = self._issuer
-            if issuer is None:
-                await self._changed.wait()
-                continue
-            try:
-                async with asyncio.timeout(self.ttl_s):
-                    await self._changed.wait()
-            except TimeoutError:
-                self._issuer = None
-                why = f"the issuer has expired at {issuer.not_after:%Y-%m-%dT%H:%M:%SZ}"
-                self._refuse(
-                    "IssuerValidationFailed", f"{why}; calls are held until it is replaced"
-                )
+            changed, pause_s = self._changed, self.look_at_clock()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await changed.wait()
+
+    def look_at_clock(self) -> float:
+        """Do what is due now; returns the seconds until there is something to do again."""
+        if self._starts is not None and self._now() >= self._starts:
+            self._reconsider()
+        issuer = self._issuer
+        if issuer is not None and self._now() >= issuer.not_after:
+            self._issuer = None
+            why = f"the issuer has expired at {issuer.not_after:%Y-%m-%dT%H:%M:%SZ}"
+            self._refuse("IssuerValidationFailed", f"{why}; calls are held until it is replaced")
+        due = [time for time in (self._starts, self._issuer and self._issuer.not_after) if time]
+        waits_s = [(time - self._now()).total_seconds() for time in due]
+        return min([_LONGEST_PAUSE_S, *(max(0.0, wait_s) for wait_s in waits_s)])
 
     def _reconsider(self) -> None:
+        self._starts = None
         if self._secret is None or self._bundle is None:
             return
         try:
             certificate, key = issuers.pem_pair(self._secret)
             signer, certificates = issuers.read(certificate, key)
             issuer = issuers.validated(signer, certificates, _roots(self._bundle), now=self._now())
+        except issuers.NotYetValid as error:
+            self._starts = error.not_before
+            self._tell()
+            self._refuse("IssuerValidationFailed", f"{error}; it is taken over then")
         except issuers.NotValid as error:
             self._refuse("IssuerValidationFailed", str(error))
         except InvalidInput as error:
@@ -126,8 +142,7 @@ class Authority:
     def _adopt(self, issuer: issuers.Issuer) -> None:
         last, self._last = self._last, issuer.certificate
         self._issuer, self._trouble = issuer, None
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        self._tell()
         if last == issuer.certificate:
             return
         until = f"{issuer.not_after:%Y-%m-%dT%H:%M:%SZ}"
@@ -135,6 +150,11 @@ class Authority:
         if last is not None:
             message = f"updated identity issuer; it is valid until {until}"
             self._record(Event(reason="IssuerUpdated", message=message))
+
+    def _tell(self) -> None:
+        """Wake whoever waits for an issuer, or for the time of one."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     def _refuse(self, reason: str, why: str) -> None:
         if why == self._trouble:

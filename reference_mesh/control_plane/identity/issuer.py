@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Issuer",
     "NotValid",
+    "NotYetValid",
     "chain_to_root",
     "is_authority",
     "pem_pair",
@@ -51,6 +52,14 @@ _UNREADABLE = (
 
 class NotValid(InvalidInput):
     """An issuer that can be read, but must not sign: expired, no authority, or not anchored."""
+
+
+class NotYetValid(NotValid):
+    """An issuer that may sign from `not_before` on."""
+
+    def __init__(self, not_before: dt.datetime) -> None:
+        super().__init__(f"the issuer is valid only from {not_before:%Y-%m-%dT%H:%M:%SZ}")
+        self.not_before = not_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,7 @@ def validated(
     The issuer, if these certificates let it sign now.
 
     Raises:
+        NotYetValid: its time has not come; everything else about it is right.
         NotValid: it must not; the message says why and what to replace.
 
     """
@@ -148,7 +158,7 @@ def validated(
             "put a new one into Secret linkerd-identity-issuer"
         )
     if now < not_before:
-        raise NotValid(f"the issuer is valid only from {not_before:%Y-%m-%dT%H:%M:%SZ}")
+        raise NotYetValid(not_before)
     return Issuer(key, certificates[0], tuple(path[:-1]), not_before, not_after)
 
 

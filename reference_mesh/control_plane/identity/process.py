@@ -10,6 +10,7 @@ from reference_mesh.control_plane.identity.certify import Certifier
 from reference_mesh.control_plane.identity.tokens import ApiReviewer
 from reference_mesh.control_plane.kube import client as kube
 from reference_mesh.control_plane.kube import events
+from reference_mesh.control_plane.kube.denied import Denials
 from reference_mesh.control_plane.kube.reflector import Reflector
 from reference_mesh.manifests import names
 
@@ -33,7 +34,8 @@ def run(arguments: Sequence[str]) -> int:
 
 async def _serve(flags: argparse.Namespace, chosen: settings.Settings) -> None:
     log = logfmt.Log("identity")
-    client = kube.connect()
+    denials = Denials()
+    client = kube.connect(denials)
     recorder = events.Recorder(client, namespace=chosen.namespace, deployment="linkerd-identity")
     authority = Authority(recorder.record)
     certifier = Certifier(chosen, authority, ApiReviewer(client), recorder.record)
@@ -45,7 +47,8 @@ async def _serve(flags: argparse.Namespace, chosen: settings.Settings) -> None:
         )
     ]
     page = admin.Admin(
-        ready=lambda: authority.usable is not None, metrics=lambda: metrics(authority, certifier)
+        ready=lambda: authority.usable is not None,
+        metrics=lambda: metrics(authority, certifier) + denials.metrics(),
     )
     background = [recorder.run, authority.run, *(reflector.run for reflector in reflectors)]
     async with (

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Sidecar", "requests_and_limits", "sidecar"]
 
 _END_ENTITY = "linkerd-identity-end-entity"
+_LOCK = "linkerd-proxy-init-xtables-lock"
 _TOKEN = "linkerd-identity-token"  # noqa: S105 - name of a volume and of a file
 
 
@@ -98,8 +99,9 @@ def _proxy(values: Values, env: list[dict[str, Any]]) -> dict[str, Any]:
     if resources:
         container["resources"] = resources
     if proxy.wait_before_exit_seconds:
-        command = ["/bin/sleep", str(proxy.wait_before_exit_seconds)]
-        container["lifecycle"] = {"preStop": {"exec": {"command": command}}}
+        # Not the command of that name: there is nothing but the proxy in its image.
+        wait = {"seconds": proxy.wait_before_exit_seconds}
+        container["lifecycle"] = {"preStop": {"sleep": wait}}
     if proxy.native_sidecar:
         container["restartPolicy"] = "Always"
         container["startupProbe"] = _probe(
@@ -136,15 +138,19 @@ def _init(values: Values) -> dict[str, Any]:
     privileged = init.close_wait_timeout_secs > 0
     if privileged:
         args += ["--timeout-close-wait-secs", str(init.close_wait_timeout_secs)]
-    return {
+    container: dict[str, Any] = {
         "name": names.INIT_CONTAINER,
-        "image": _reference(proxy.image),
-        "imagePullPolicy": proxy.image.pull_policy or values.image_pull_policy,
-        "command": ["/usr/lib/linkerd/linkerd2-proxy-init"],
+        "image": _reference(init.image),
+        "imagePullPolicy": init.image.pull_policy
+        or proxy.image.pull_policy
+        or values.image_pull_policy,
         "args": args,
         "securityContext": _init_security(values, privileged=privileged),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
+    if init.iptables_mode == "legacy":
+        container["volumeMounts"] = [{"name": _LOCK, "mountPath": "/run"}]
+    return container
 
 
 def _init_security(values: Values, *, privileged: bool) -> dict[str, Any]:
@@ -168,18 +174,19 @@ def _init_security(values: Values, *, privileged: bool) -> dict[str, Any]:
 
 
 def _volumes(values: Values) -> tuple[dict[str, Any], ...]:
-    end_entity = {"name": _END_ENTITY, "emptyDir": {"medium": "Memory"}}
+    volumes: list[dict[str, Any]] = [{"name": _END_ENTITY, "emptyDir": {"medium": "Memory"}}]
+    if values.proxy_init.iptables_mode == "legacy":
+        # Where iptables-legacy keeps its lock file; the image's own file system is read only.
+        volumes.append({"name": _LOCK, "emptyDir": {}})
     if not values.identity.service_account_token_projection:
-        return (end_entity,)
+        return tuple(volumes)
     token = {
         "audience": names.IDENTITY_AUDIENCE,
         "expirationSeconds": 86400,
         "path": _TOKEN,
     }
-    return (
-        end_entity,
-        {"name": _TOKEN, "projected": {"sources": [{"serviceAccountToken": token}]}},
-    )
+    projected = {"sources": [{"serviceAccountToken": token}]}
+    return (*volumes, {"name": _TOKEN, "projected": projected})
 
 
 def _mounts(values: Values) -> list[dict[str, Any]]:

@@ -44,6 +44,8 @@ _PATHS = _RESOURCES | {
     "enable-gateway": "proxy.isGateway",
     "image-pull-policy": "proxy.image.pullPolicy",
     "inbound-port": "proxy.ports.inbound",
+    "init-image": "proxyInit.image.name",
+    "init-image-version": "proxyInit.image.version",
     "opaque-ports": "proxy.opaquePorts",
     "outbound-port": "proxy.ports.outbound",
     "proxy-additional-env": "proxy.additionalEnv",

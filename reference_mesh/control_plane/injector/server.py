@@ -12,6 +12,7 @@ from lightkube.core.exceptions import ApiError
 from reference_mesh.control_plane import admin, component, logfmt, serving, settings
 from reference_mesh.control_plane.injector.injection import Injection, inject, inject_service
 from reference_mesh.control_plane.kube import client as kube
+from reference_mesh.control_plane.kube.denied import Denials
 from reference_mesh.control_plane.webhook import admission
 from reference_mesh.control_plane.webhook import serving as https
 from reference_mesh.control_plane.webhook.admission import Review, Verdict
@@ -124,7 +125,8 @@ class Webhook:
 
 
 async def _serve(flags: argparse.Namespace, chosen: settings.Settings) -> None:
-    client = kube.connect()
+    denials = Denials()
+    client = kube.connect(denials)
     namespaces = _NAMESPACES.resource
 
     async def namespace_of(name: str) -> dict[str, Any]:
@@ -143,7 +145,7 @@ async def _serve(flags: argparse.Namespace, chosen: settings.Settings) -> None:
         trust_anchors=anchors.get,
         control_plane_ns=chosen.namespace,
     )
-    page = admin.Admin(ready=lambda: True, metrics=webhook.metrics)
+    page = admin.Admin(ready=lambda: True, metrics=lambda: webhook.metrics() + denials.metrics())
     application = admission.application(webhook.decide)
     address = component.endpoint(flags.addr)
     async with (

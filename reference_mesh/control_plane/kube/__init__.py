@@ -1,4 +1,4 @@
-"""The control plane's side of the Kubernetes API: client, reflectors, events."""
+"""The control plane's side of the Kubernetes API: client, reflectors, events, denials."""
 
 from __future__ import annotations
 

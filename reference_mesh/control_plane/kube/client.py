@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 from lightkube import AsyncClient
+from lightkube.config.client_adapter import verify_cluster
+from lightkube.config.kubeconfig import KubeConfig
 from lightkube.core.exceptions import ConfigError
 from lightkube.generic_resource import (
     GenericGlobalResource,
@@ -21,6 +23,9 @@ from lightkube.generic_resource import (
 )
 
 from reference_mesh.errors import ClusterError
+
+if TYPE_CHECKING:
+    from reference_mesh.control_plane.kube.denied import Denials
 
 __all__ = ["CONFIG_MAPS", "EVENTS", "SECRETS", "TOKEN_REVIEWS", "Kind", "connect", "reason"]
 
@@ -59,21 +64,26 @@ def _resource(kind: Kind) -> Any:
     return type(kind.name, (base,), {"_api_info": about})
 
 
-def connect() -> AsyncClient:
+def connect(denials: Denials) -> AsyncClient:
     """
     A client for the cluster of this pod, or of the kubeconfig when run outside one.
 
     Inside a pod the service account's token is read again when the API refuses it, so a token
-    that the kubelet has replaced costs one request.
+    that the kubelet has replaced costs one request. Calls that the API denies go to `denials`.
 
     Raises:
         ClusterError: there is neither a service account nor a kubeconfig.
 
     """
     try:
-        return AsyncClient(timeout=httpx2.Timeout(_TIMEOUT_S))
-    except (ConfigError, OSError) as error:
+        config = KubeConfig.from_env().get()
+        if config is None or config.user is None:
+            raise ClusterError("no way to reach a Kubernetes API: the kubeconfig names no user")
+        trust = verify_cluster(config.cluster, config.user, config.abs_file)
+    except (ConfigError, OSError, KeyError) as error:
         raise ClusterError(f"no way to reach a Kubernetes API: {error}") from error
+    transport = denials.through(httpx2.AsyncHTTPTransport(verify=trust))
+    return AsyncClient(config, timeout=httpx2.Timeout(_TIMEOUT_S), transport=transport)
 
 
 def reason(error: BaseException) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import http.server
 import json
 import threading
+import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +27,12 @@ PLURALS = {
     "ConfigMap": "configmaps",
     "CustomResourceDefinition": "customresourcedefinitions",
     "Deployment": "deployments",
+    "EndpointSlice": "endpointslices",
     "MutatingWebhookConfiguration": "mutatingwebhookconfigurations",
     "Namespace": "namespaces",
+    "Node": "nodes",
     "Pod": "pods",
+    "PodDisruptionBudget": "poddisruptionbudgets",
     "Role": "roles",
     "RoleBinding": "rolebindings",
     "Secret": "secrets",
@@ -39,9 +44,16 @@ NOT_FOUND = {"kind": "Status", "code": 404, "message": "not found"}
 
 
 class FakeApi:
-    """Objects by path; `pages` are answered as they are, as text of a pod's port."""
+    """
+    Objects by path; `pages` are answered as they are, as text of a pod's port.
+
+    denied: verb and resource of what access reviews refuse. date: of every answer, if not now.
+    """
 
     def __init__(self) -> None:
+        self.denied: set[tuple[str, str]] = set()
+        self.version = "v1.34.0"
+        self.date = ""
         self.objects: dict[str, dict[str, Any]] = {}
         self.pages: dict[str, tuple[int, str]] = {}
         self.kubeconfig = ""
@@ -56,18 +68,69 @@ class FakeApi:
         namespace = metadata.get("namespace")
         inside = f"/namespaces/{namespace}" if namespace else ""
         path = f"{prefix}{inside}/{PLURALS[document['kind']]}/{metadata['name']}"
+        if "status" in self.objects.get(path, {}):
+            document.setdefault("status", self.objects[path]["status"])
         self.objects[path] = document
         return document
+
+    def add_meshed(self, name: str = "web-0") -> dict[str, Any]:
+        """A pod in the mesh, whose proxy has had its certificate for an hour of 24."""
+        prefix, now_s = "control_identity_cert", time.time()
+        self.pages[f"/api/v1/namespaces/shop/pods/{name}:4191/proxy/metrics"] = (
+            200,
+            (
+                f"{prefix}_refresh_timestamp_seconds {now_s - 3600}\n"
+                f"{prefix}_expiration_timestamp_seconds {now_s + 23 * 3600}\n"
+            ),
+        )
+        roots = self.of("ConfigMap", "linkerd-identity-trust-roots")["data"]["ca-bundle.crt"]
+        annotations = {
+            "linkerd.io/proxy-version": "0.1.0",
+            "linkerd.io/trust-root-sha256": hashlib.sha256(roots.encode()).hexdigest(),
+        }
+        return self.add(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": name,
+                    "namespace": "shop",
+                    "labels": {"linkerd.io/control-plane-ns": "linkerd", "app": "web"},
+                    "annotations": annotations,
+                },
+                "spec": {
+                    "containers": [],
+                    "initContainers": [
+                        {"name": "linkerd-proxy", "image": "meshmark.dev/proxy:0.1.0"}
+                    ],
+                },
+                "status": {
+                    "phase": "Running",
+                    "podIP": "10.244.0.7",
+                    "initContainerStatuses": [
+                        {"name": "linkerd-proxy", "ready": True, "state": {}}
+                    ],
+                },
+            }
+        )
+
+    def remove(self, kind: str, name: str) -> None:
+        """Take an object away."""
+        self.objects = {p: o for p, o in self.objects.items() if o is not self.of(kind, name)}
 
     def of(self, kind: str, name: str) -> dict[str, Any]:
         found = [o for p, o in self.objects.items() if p.endswith(f"/{PLURALS[kind]}/{name}")]
         return found[0]
 
-    def answer(self, method: str, path: str, query: dict[str, str]) -> tuple[int, Any]:
+    def answer(
+        self, method: str, path: str, query: dict[str, str], body: bytes = b""
+    ) -> tuple[int, Any]:
         if path == "/version":
-            return 200, {"gitVersion": "v1.34.0"}
+            return 200, {"gitVersion": self.version}
         if method == "POST":
-            return 201, {"status": {"allowed": True}}
+            asked = json.loads(body)["spec"]["resourceAttributes"]
+            allowed = (asked["verb"], asked["resource"]) not in self.denied
+            return 201, {"status": {"allowed": allowed}}
         if path in self.pages:
             return self.pages[path]
         if path in self.objects:
@@ -107,12 +170,15 @@ def api(tmp_path: Path) -> Iterator[FakeApi]:
             self.reply("GET")
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            self.reply("POST")
+            self.reply("POST", self.rfile.read(int(self.headers["content-length"])))
 
-        def reply(self, method: str) -> None:
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return fake.date or super().date_time_string(timestamp)
+
+        def reply(self, method: str, given: bytes = b"") -> None:
             url = urllib.parse.urlsplit(self.path)
-            status, body = fake.answer(method, url.path, dict(urllib.parse.parse_qsl(url.query)))
+            query = dict(urllib.parse.parse_qsl(url.query))
+            status, body = fake.answer(method, url.path, query, given)
             data = (body if isinstance(body, str) else json.dumps(body)).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(data)))
@@ -189,6 +255,20 @@ def installed(api: FakeApi, manifest: list[dict[str, Any]]) -> FakeApi:
                     "conditions": [{"type": "Ready", "status": "True"}],
                     "containerStatuses": [{"name": "linkerd-proxy", "ready": True, "state": {}}],
                 },
+            }
+        )
+    for service in [o for o in api.objects.values() if o["kind"] == "Service"]:
+        name = service["metadata"]["name"]
+        api.add(
+            {
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {
+                    "name": name,
+                    "namespace": "linkerd",
+                    "labels": {"kubernetes.io/service-name": name},
+                },
+                "endpoints": [{"addresses": ["10.244.0.9"], "conditions": {"ready": True}}],
             }
         )
     return api

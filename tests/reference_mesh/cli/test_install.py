@@ -85,10 +85,68 @@ def test_control_plane_pods_may_do_little(refmesh: Callable[..., Result]) -> Non
             continue
         for container in item["spec"]["template"]["spec"]["containers"]:
             security = container["securityContext"]
+            assert security["seccompProfile"] == {"type": "RuntimeDefault"}
             assert security["readOnlyRootFilesystem"] is True
             assert security["allowPrivilegeEscalation"] is False
             assert security["runAsNonRoot"] is True
             assert security["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_ha_outlives_a_node_and_a_drain(refmesh: Callable[..., Result]) -> None:
+    printed = documents(refmesh("install", "--ignore-cluster", "--ha"))
+    deployments = [item for item in printed if item["kind"] == "Deployment"]
+    budgets = {i["metadata"]["name"]: i for i in printed if i["kind"] == "PodDisruptionBudget"}
+    assert len(deployments) == 3
+    for item in deployments:
+        spec, template = item["spec"], item["spec"]["template"]
+        labels = template["metadata"]["labels"]
+        assert spec["replicas"] == 3
+        assert spec["strategy"]["rollingUpdate"] == {"maxSurge": "25%", "maxUnavailable": 1}
+        (apart,) = template["spec"]["affinity"]["podAntiAffinity"][
+            "requiredDuringSchedulingIgnoredDuringExecution"
+        ]
+        assert apart["topologyKey"] == "kubernetes.io/hostname"
+        (expression,) = apart["labelSelector"]["matchExpressions"]
+        assert labels[expression["key"]] in expression["values"]
+        budget = budgets[item["metadata"]["name"]]["spec"]
+        assert budget["maxUnavailable"] == 1
+        assert budget["selector"]["matchLabels"].items() <= labels.items()
+        for container in template["spec"]["containers"]:
+            assert container["resources"]["requests"]["memory"]
+    hooks = [webhook for item in printed for webhook in item.get("webhooks", [])]
+    assert {webhook["failurePolicy"] for webhook in hooks} == {"Fail"}
+    assert len(hooks) == 3
+
+
+def test_what_a_user_chooses_wins_over_ha(refmesh: Callable[..., Result]) -> None:
+    chosen = ("--set", "controllerReplicas=2", "--set", "webhookFailurePolicy=Ignore")
+    printed = documents(refmesh("install", "--ignore-cluster", "--ha", *chosen))
+    replicas = {item["spec"]["replicas"] for item in printed if item["kind"] == "Deployment"}
+    assert replicas == {2}
+    hooks = [webhook for item in printed for webhook in item.get("webhooks", [])]
+    assert {webhook["failurePolicy"] for webhook in hooks} == {"Ignore"}
+
+
+def test_webhooks_leave_alone_what_they_depend_on(refmesh: Callable[..., Result]) -> None:
+    printed = documents(refmesh("-L", "mesh", "install", "--ignore-cluster"))
+    for webhook in (webhook for item in printed for webhook in item.get("webhooks", [])):
+        excluded = {
+            (expression["key"], value)
+            for expression in webhook["namespaceSelector"]["matchExpressions"]
+            if expression["operator"] == "NotIn"
+            for value in expression["values"]
+        }
+        assert {
+            ("kubernetes.io/metadata.name", "kube-system"),
+            ("kubernetes.io/metadata.name", "mesh"),
+            ("config.linkerd.io/admission-webhooks", "disabled"),
+        } <= excluded
+
+
+def test_control_plane_is_evicted_last(refmesh: Callable[..., Result]) -> None:
+    printed = documents(refmesh("install", "--ignore-cluster"))
+    pods = [item["spec"]["template"]["spec"] for item in printed if item["kind"] == "Deployment"]
+    assert {pod["priorityClassName"] for pod in pods} == {"system-cluster-critical"}
 
 
 def test_roles_grant_no_wildcard_and_no_foreign_secret(refmesh: Callable[..., Result]) -> None:
@@ -144,6 +202,11 @@ def test_external_issuer_leaves_the_secret_alone(
     [
         (["--set", "proxy.loglevel=debug"], 64, "did you mean proxy.logLevel"),
         (["--set", "proxy.uid=root"], 1, "`proxy.uid`"),
+        (
+            ["--set", "deploymentStrategy.rollingUpdate.maxSurge=some"],
+            1,
+            "expected a number of pods or a share like 25%",
+        ),
         (["--identity-external-issuer"], 64, "--identity-trust-anchors-file"),
     ],
 )

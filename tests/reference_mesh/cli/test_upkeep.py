@@ -18,30 +18,8 @@ if TYPE_CHECKING:
 PREFIX = "control_identity_cert"
 
 
-def meshed_pod(name: str = "web-0", **labels: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": name,
-            "namespace": "shop",
-            "labels": {"linkerd.io/control-plane-ns": "linkerd", "app": "web", **labels},
-            "annotations": {"linkerd.io/proxy-version": "0.1.0"},
-        },
-        "spec": {
-            "containers": [],
-            "initContainers": [{"name": "linkerd-proxy", "image": "meshmark.dev/proxy:0.1.0"}],
-        },
-        "status": {
-            "phase": "Running",
-            "podIP": "10.244.0.7",
-            "initContainerStatuses": [{"name": "linkerd-proxy", "ready": True, "state": {}}],
-        },
-    }
-
-
 def test_upgrade_changes_nothing_by_itself(refmesh: Callable[..., Result], installed: Any) -> None:
-    before = {key: value for key, value in installed.objects.items() if "/pods/" not in key}
+    before = dict(installed.objects)
     result = refmesh("upgrade")
     assert result.exit_code == 0, result.stderr
     for document in yaml.safe_load_all(result.stdout):
@@ -112,7 +90,7 @@ def test_uninstall_lists_all_and_the_namespace_last(
 
 
 def test_uninstall_spares_pods_in_the_mesh(refmesh: Callable[..., Result], installed: Any) -> None:
-    installed.add(meshed_pod())
+    installed.add_meshed()
     refused = refmesh("uninstall")
     assert refused.exit_code == 1
     assert "shop/web-0" in refused.stderr
@@ -120,7 +98,7 @@ def test_uninstall_spares_pods_in_the_mesh(refmesh: Callable[..., Result], insta
 
 
 def test_versions_of_all_parts(refmesh: Callable[..., Result], installed: Any) -> None:
-    installed.add(meshed_pod())
+    installed.add_meshed()
     assert refmesh("version", "--proxy", "-n", "shop").stdout == (
         "Client version: 0.1.0\nServer version: 0.1.0\nProxy versions:\n\t0.1.0 (1 pods)\n"
     )
@@ -167,7 +145,7 @@ def test_check_sees_an_issuer_of_another_root(
 def test_check_of_the_data_plane_sees_pods_with_old_anchors(
     refmesh: Callable[..., Result], installed: Any
 ) -> None:
-    pod = installed.add(meshed_pod())
+    pod = installed.add_meshed()
     pod["metadata"]["annotations"]["linkerd.io/trust-root-sha256"] = "old"
     result = refmesh("check", "--proxy", "--wait", "0s", "-o", "short")
     assert result.exit_code == 0
@@ -207,7 +185,7 @@ def test_refusal_of_the_control_plane_is_passed_on(
 def test_identity_comes_from_the_running_proxy(
     refmesh: Callable[..., Result], installed: Any
 ) -> None:
-    installed.add(meshed_pod())
+    installed.add_meshed()
     base = "/api/v1/namespaces/shop/pods/web-0:4191/proxy"
     name = "default.shop.serviceaccount.identity.linkerd.cluster.local"
     installed.pages[f"{base}/env.json"] = (

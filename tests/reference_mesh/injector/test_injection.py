@@ -10,7 +10,7 @@ from reference_mesh.control_plane.injector import inject
 from reference_mesh.control_plane.injector.injection import inject_service
 from reference_mesh.control_plane.injector.patch import apply
 from reference_mesh.errors import InvalidInput
-from reference_mesh.manifests.values import Identity, Proxy, Values
+from reference_mesh.manifests.values import Identity, Proxy, ProxyInit, Values
 
 ENABLED = {"metadata": {"name": "default", "annotations": {"linkerd.io/inject": "enabled"}}}
 PLAIN = {"metadata": {"name": "default"}}
@@ -115,6 +115,29 @@ def test_ordinary_sidecar_lets_init_containers_reach_the_network() -> None:
     assert [c["name"] for c in spec["initContainers"]] == ["migrate", "linkerd-init"]
     assert [c["name"] for c in spec["containers"]] == ["linkerd-proxy", "app"]
     assert "restartPolicy" not in spec["containers"][0]
+
+
+def test_init_container_has_an_image_of_its_own() -> None:
+    chosen = {"config.linkerd.io/init-image-version": "2", "config.linkerd.io/proxy-version": "3"}
+    first, sidecar, *_ = injected(pod(chosen))["spec"]["initContainers"]
+    assert first["image"] == "meshmark.dev/proxy-init:2"
+    assert sidecar["image"] == "meshmark.dev/proxy:3"
+    assert "command" not in first
+
+
+def test_old_iptables_has_a_place_for_its_lock() -> None:
+    legacy = Values(proxy_init=ProxyInit(iptables_mode="legacy"))
+    spec = injected(pod(), values=legacy)["spec"]
+    (mount,) = spec["initContainers"][0]["volumeMounts"]
+    assert mount["mountPath"] == "/run"
+    assert {"name": mount["name"], "emptyDir": {}} in spec["volumes"]
+    assert "volumeMounts" not in injected(pod())["spec"]["initContainers"][0]
+
+
+def test_waiting_before_the_end_needs_no_program_of_the_image() -> None:
+    waiting = pod({"config.alpha.linkerd.io/proxy-wait-before-exit-seconds": "5"})
+    sidecar = injected(waiting)["spec"]["initContainers"][1]
+    assert sidecar["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
 
 
 def test_sidecar_may_do_nothing_but_proxy() -> None:

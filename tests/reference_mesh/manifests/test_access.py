@@ -18,4 +18,4 @@ def test_destination_may_read_what_it_follows_and_nothing_else() -> None:
     }
     followed = {(source.kind.group, source.kind.plural) for source in SOURCES}
     assert set(granted) == followed
-    assert all(verbs == {"get", "list", "watch"} for verbs in granted.values())
+    assert all(verbs == {"list", "watch"} for verbs in granted.values())

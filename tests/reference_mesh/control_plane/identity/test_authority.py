@@ -95,6 +95,52 @@ def test_expired_issuer_is_not_used(events, mint):
     assert authority.ttl_s == 0.0
 
 
+def test_issuer_of_tomorrow_is_taken_over_when_its_time_comes(events, mint):
+    clock = [NOW]
+    authority = Authority(events.append, now=lambda: clock[0])
+    authority.bundle_changed(mint.bundle())
+    authority.secret_changed(mint.secret(*mint.issuer(not_after=NOW + dt.timedelta(seconds=50))))
+    old = authority.usable
+    key, certificate = mint.issuer(not_before=NOW + dt.timedelta(seconds=30))
+    authority.secret_changed(mint.secret(key, certificate))
+    assert authority.usable is old
+    assert reasons(events) == ["IssuerValidationFailed"]
+    assert 29 < authority.look_at_clock() <= 30
+    clock[0] += dt.timedelta(seconds=31)
+    authority.look_at_clock()
+    assert authority.usable.certificate == certificate
+    assert reasons(events) == ["IssuerValidationFailed", "IssuerUpdated"]
+
+
+def test_calls_are_held_until_the_first_issuer_may_sign(events, mint):
+    async def scenario():
+        authority = Authority(events.append)
+        soon = dt.datetime.now(tz=dt.UTC) + dt.timedelta(seconds=1)
+        watching = asyncio.ensure_future(authority.run())
+        waiting = asyncio.ensure_future(authority.wait_usable())
+        await asyncio.sleep(0)
+        authority.bundle_changed(mint.bundle())
+        authority.secret_changed(mint.secret(*mint.issuer(not_before=soon)))
+        assert authority.usable is None
+        async with asyncio.timeout(5):
+            assert await waiting is authority.usable
+        watching.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_issuer_replaced_before_its_time_is_forgotten(events, mint):
+    clock = [NOW]
+    authority = Authority(events.append, now=lambda: clock[0])
+    authority.bundle_changed(mint.bundle())
+    authority.secret_changed(mint.secret(*mint.issuer(not_before=NOW + dt.timedelta(hours=1))))
+    key, certificate = mint.issuer()
+    authority.secret_changed(mint.secret(key, certificate))
+    clock[0] += dt.timedelta(hours=2)
+    authority.look_at_clock()
+    assert authority.usable.certificate == certificate
+
+
 def test_expiry_is_told_and_recovered_from(events, mint):
     async def scenario():
         told = asyncio.Event()

@@ -1,0 +1,47 @@
+"""`meshmark images`: container images for clusters that meshmark did not make."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import click
+
+from harness import mesh as meshes
+from harness.cluster.images import archived
+from harness.mesh.protocol import MeshOptions
+from harness.workload import image as workload_image
+from suites.stock_grpc import peers
+
+__all__ = ["command"]
+
+
+@click.group("images")
+def command() -> None:
+    """Make the container images of the reference mesh and of the checks."""
+
+
+@command.command("build")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder to put the archives into; without it they stay in the cache.",
+)
+def build(out: Path | None) -> None:
+    """
+    Make one archive for each image, and print where it is and the image's id.
+
+    `docker load -i`, `kind load image-archive` and `ctr images import` take them. The same sources
+    give the same ids.
+    """
+    images = [*meshes.driver("reference").images(MeshOptions()), workload_image.build()]
+    for image in [*images, peers.image()]:
+        archive = archived(image)
+        path = archive.path
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            name = archive.reference.rpartition("/")[2].replace(":", "-")
+            path = Path(shutil.copy(archive.path, out / f"{name}.tar"))
+        click.echo(
+            f"{archive.reference}  {archive.size_bytes / 1e6:.1f} MB  {archive.id}\n  {path}"
+        )
