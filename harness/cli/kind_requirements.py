@@ -27,7 +27,6 @@ __all__ = ["BACKPORTS", "Parts", "examine", "mend", "prepare"]
 BACKPORTS = Path("/etc/apt/sources.list.d/meshmark-backports.list")
 _BACKPORTS_LINE = "deb http://deb.debian.org/debian bookworm-backports main\n"
 _BACKPORTED_GO = "golang-1.23-go"
-_KUBERNETES = (1, 34)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +95,11 @@ def _daemon(parts: Parts) -> list[Finding]:
         daemon = parts.daemon()
     except MeshmarkError as error:
         return [_unanswered(parts, error)]
+    image = parts.image()
     findings = [
         Finding(name="Docker answers", met=True, detail=f"version {daemon.server_version}"),
-        _nodes(parts, parts.examine_host(daemon)),
+        _nodes(parts, parts.examine_host(daemon), image),
     ]
-    image = parts.image()
     detail = f"{image.reference}: {image.reason}" if image else "Docker has none"
     remedy = "pulled when it is needed; without a registry: run `meshmark node-image build`"
     return [
@@ -119,12 +118,13 @@ def _unanswered(parts: Parts, error: MeshmarkError) -> Finding:
     )
 
 
-def _nodes(parts: Parts, found: host.Host) -> Finding:
+def _nodes(parts: Parts, found: host.Host, image: node_image.Choice | None) -> Finding:
     detail = f"cgroup v{found.cgroups}"
     if not found.sys_resource:
         detail += f", no CAP_SYS_RESOURCE, Docker's runtime is {found.runtime}"
+    wanted = image or node_image.Choice(node_image.PINNED, "")
     try:
-        host.refuse(found, kubernetes=_KUBERNETES, init=parts.has_init())
+        host.refuse(found, kubernetes=wanted.kubernetes, init=parts.has_init())
     except EnvironmentLacks as error:
         return Finding(name="nodes in containers", met=False, remedy=str(error))
     return Finding(name="nodes in containers", met=True, detail=detail)

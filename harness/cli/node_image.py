@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from harness.cluster.kind.node_image import BUILT, build
 from harness.errors import EnvironmentLacks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from harness.cluster.kind.go import Progress
 
@@ -24,6 +26,7 @@ _TELL_EVERY_S = 30.0
 """How often progress is told where lines stay: in logs."""
 
 _WIDTH = 100
+_CLEAR = "\r\x1b[K"
 
 
 @click.group("node-image")
@@ -67,20 +70,37 @@ def _build(tag: str) -> None:
 
 
 def _take(title: str, minutes: float, make: Callable[[Progress], object]) -> None:
-    """Make one step and say how long it took; on a terminal its progress is one changing line."""
-    started_s = told_s = time.monotonic()
+    """Make one step and say how long it took, and meanwhile how far it is."""
+    started_s = time.monotonic()
+    last = f"about {minutes:g} min, less if it was made before"
     live = sys.stdout.isatty()
 
-    def told(text: str) -> None:
-        nonlocal told_s
-        now_s = time.monotonic()
-        if live:
-            click.echo(f"\r\x1b[K{f'{title}: {text}'[:_WIDTH]}", nl=False)
-        elif now_s - told_s >= _TELL_EVERY_S:
-            told_s = now_s
-            click.echo(f"{title}: {now_s - started_s:.0f} s, {text}")
+    def hear(text: str) -> None:
+        nonlocal last
+        last = text
 
-    told(f"about {minutes:g} min, less if it was made before")
-    make(told)
-    cleared = "\r\x1b[K" if live else ""
-    click.echo(f"{cleared}{title}: {time.monotonic() - started_s:.1f} s")
+    def tell() -> None:
+        line = f"{title}: {time.monotonic() - started_s:.0f} s, {last}"
+        click.echo(f"{_CLEAR}{line[:_WIDTH]}" if live else line, nl=not live)
+
+    with _repeated(tell, 1.0 if live else _TELL_EVERY_S):
+        make(hear)
+    click.echo(f"{_CLEAR if live else ''}{title}: {time.monotonic() - started_s:.1f} s")
+
+
+@contextlib.contextmanager
+def _repeated(call: Callable[[], None], every_s: float) -> Iterator[None]:
+    """Call it again and again during the block; the programs that work here say too little."""
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(every_s):
+            call()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -38,8 +38,6 @@ WORKERS = 2
 _CREATE_S = 300.0
 """Ten times what it takes on two cores; kind gives up on a node that does not boot after 30 s."""
 READY_S = 120.0
-_KUBERNETES = (1, 34)
-"""Of our node image; what another one has is told by its own kubelet."""
 
 
 class _Record(msgspec.Struct):
@@ -167,9 +165,10 @@ def settings(*, workers: int, port: int = 0, image: str = "") -> str:
 
     """
     found = host.examine(docker.daemon())
-    host.refuse(found, runtime=docker.RUNTIME, kubernetes=_KUBERNETES)
+    chosen = node_image.node_image(image)
+    host.refuse(found, kubernetes=chosen.kubernetes)
     return cluster_config(
-        image=node_image.node_image(image).reference,
+        image=chosen.reference,
         workers=workers,
         port=port,
         host=host.kind_config(found),

@@ -19,7 +19,9 @@ INFO = {"ServerVersion": "20.10.24", "CgroupVersion": "1", "DefaultRuntime": "ru
 
 
 def test_a_docker_that_answers_tells_what_it_is_like(programs: Programs) -> None:
-    programs.put("docker", f"[ $1 = version ] && echo 20.10.24 || echo '{json.dumps(INFO)}'")
+    programs.put(
+        "docker", f"[ $1 = version ] && echo 20.10.24 || echo '{json.dumps(INFO)}'", healthy=False
+    )
     found = docker.daemon()
     assert (found.server_version, found.cgroup_version, found.default_runtime) == (
         "20.10.24", "1", "runc",
@@ -39,7 +41,7 @@ def test_a_docker_that_answers_tells_what_it_is_like(programs: Programs) -> None
 def test_one_that_does_not_is_refused_with_the_next_step(
     programs: Programs, said: str, meaning: str
 ) -> None:
-    programs.put("docker", f"echo '{said}' >&2; exit 1")
+    programs.put("docker", f"echo '{said}' >&2; exit 1", healthy=False)
     with pytest.raises(EnvironmentLacks, match=meaning):
         docker.daemon()
 
@@ -49,8 +51,10 @@ def test_dockerd_is_started_with_our_runtime_only_where_the_capability_is_missin
 ) -> None:
     monkeypatch.setattr(host, "FOLDER", tmp_path / "machine")
     monkeypatch.setattr(host, "RUNTIME_PROGRAM", tmp_path / "machine/runc")
-    programs.put("docker", f"[ $1 = version ] && echo 20.10.24 || echo '{json.dumps(INFO)}'")
-    programs.put("dockerd", "echo started; exec sleep 1")
+    programs.put(
+        "docker", f"[ $1 = version ] && echo 20.10.24 || echo '{json.dumps(INFO)}'", healthy=False
+    )
+    programs.put("dockerd", "echo started; exec sleep 1", healthy=False)
     for lacks, asked in ((False, "dockerd "), (True, "dockerd --add-runtime=meshmark=")):
         monkeypatch.setattr(host, "lacks_sys_resource", lambda lacks=lacks: lacks)
         assert docker.start() == tmp_path / "machine/dockerd.log"
@@ -67,7 +71,7 @@ def test_a_dockerd_that_ends_is_told_with_its_last_words(
 ) -> None:
     monkeypatch.setattr(host, "FOLDER", tmp_path / "machine")
     monkeypatch.setattr(host, "lacks_sys_resource", lambda: False)
-    programs.put("docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
-    programs.put("dockerd", "echo 'failed to start daemon: no overlay'; exit 3")
+    programs.put("docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1", healthy=False)
+    programs.put("dockerd", "echo 'failed to start daemon: no overlay'; exit 3", healthy=False)
     with pytest.raises(EnvironmentLacks, match=r"(?s)dockerd ended with 3; .*no overlay"):
         docker.start()

@@ -7,6 +7,7 @@ node-image build` makes; a node made from either does the same.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from harness.cluster.kind.node_image.versions import BUILT, PINNED
@@ -25,6 +26,13 @@ class Choice:
 
     reference: str
     reason: str
+
+    @property
+    def kubernetes(self) -> tuple[int, int]:
+        """The minor version in it, as its tag says; ours where that says nothing."""
+        match = re.search(r":v(\d+)\.(\d+)", self.reference) or re.search(r":v(\d+)\.(\d+)", BUILT)
+        assert match is not None
+        return int(match[1]), int(match[2])
 
 
 def node_image(asked: str = "") -> Choice:

@@ -17,7 +17,9 @@ def docker_with(programs: Programs, images: str, pull: str) -> None:
     """A Docker that has these images and pulls so."""
     has = f'for one in {images or "none"}; do [ "$5" = "$one" ] && echo sha256:1 && exit 0; done'
     gone = 'echo "Error: No such image: $5" >&2; exit 1'
-    programs.put("docker", f'case "$1" in image) {has}; {gone};; pull) {pull};; esac')
+    programs.put(
+        "docker", f'case "$1" in image) {has}; {gone};; pull) {pull};; esac', healthy=False
+    )
 
 
 def test_kinds_own_is_taken_where_docker_has_it(programs: Programs) -> None:
@@ -54,6 +56,14 @@ def test_what_the_user_named_is_taken_or_refused(programs: Programs) -> None:
 
 
 def test_a_docker_that_does_not_run_is_not_taken_for_a_missing_image(programs: Programs) -> None:
-    programs.put("docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
+    programs.put("docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1", healthy=False)
     with pytest.raises(EnvironmentLacks, match="Docker does not run"):
         node_image()
+
+
+@pytest.mark.parametrize(
+    ("reference", "minor"),
+    [(PINNED, (1, 34)), (BUILT, (1, 34)), ("kindest/node:v1.36.4", (1, 36)), ("mine:1", (1, 34))],
+)
+def test_the_tag_tells_the_version_of_kubernetes(reference: str, minor: tuple[int, int]) -> None:
+    assert Choice(reference, "").kubernetes == minor
