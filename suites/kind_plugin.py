@@ -55,14 +55,14 @@ def made(request: pytest.FixtureRequest, lane: Lane, *, keep: bool) -> kind.Kind
     setattr(option, _TAKEN, lane)
     option.keep_cluster = option.keep_cluster or keep
     option.cluster_name = name = _name(option.cluster_name, lane)
-    option.kind_image = option.kind_image or launch.node_image()
     launch.refuse(name)
     folder = Path(tempfile.mkdtemp(prefix="meshmark-kind-"))
     ends = contextlib.ExitStack()
     request.config.add_cleanup(ends.close)  # after the fixture, which needs the program until then
     guard = ends.enter_context(guarded(name, folder))
-    real = Path(option.kind_bin or program("kind")).absolute()
-    option.kind_bin = str(wrapped(real, folder, guard, workers=kind.WORKERS))
+    config = folder / "kind.yaml"
+    config.write_text(launch.settings(workers=kind.WORKERS, image=option.kind_image or ""))
+    option.kind_bin = str(wrapped(option.kind_bin or program("kind"), config, guard))
     made = _create(request, name)
     cluster = kind.KindCluster(name, made.kubeconfig_path.absolute())
     cluster.ready(launch.READY_S)

@@ -25,6 +25,7 @@ _COMMANDS = {
     "compare": ("harness.cli.compare", "Put runs side by side."),
     "checks": ("harness.cli.checks", "List the checks of the catalogue."),
     "doctor": ("harness.cli.doctor", "Say what this system lacks, and install it."),
+    "node-image": ("harness.cli.node_image", "Build the image of a kind cluster's nodes."),
     "up": ("harness.cli.up", "Start a cluster and leave it running."),
     "demo": ("harness.cli.demo", "Deploy a small application with traffic, to look at."),
     "images": ("harness.cli.images", "Make container images for a cluster of yours."),

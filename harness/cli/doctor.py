@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli import kind_requirements
 from harness.cli.requirements import Finding, Machine, System, examine
 from harness.errors import EnvironmentLacks
 
@@ -19,9 +20,21 @@ _APT_S = 900.0
 
 
 @click.command("doctor")
-@click.option("--fix", is_flag=True, help="As root, install what is missing with apt-get.")
+@click.option(
+    "--cluster",
+    type=click.Choice(["embedded", "kind"]),
+    default="embedded",
+    show_default=True,
+    help="Which engine it should run.",
+)
+@click.option(
+    "--fix",
+    is_flag=True,
+    help="Install what is missing; as root, with apt-get. For kind also: start Docker where "
+    "no init system does, and build kind and kubectl.",
+)
 @click.option("--quiet", is_flag=True, help="Say only what is missing.")
-def command(fix: bool, quiet: bool) -> None:
+def command(cluster: str, fix: bool, quiet: bool) -> None:
     """
     Say what this system lacks to run meshmark.
 
@@ -29,11 +42,15 @@ def command(fix: bool, quiet: bool) -> None:
     that nothing runs without.
     """
     machine = System()
-    findings = examine(machine)
-    packages = packages_to_install(findings)
-    if fix and packages:
-        _install(machine, packages)
-        findings = examine(machine)
+    findings = _examine(cluster, machine)
+    if fix:
+        if cluster == "kind":
+            kind_requirements.prepare(kind_requirements.Parts(), findings)
+        if packages := packages_to_install(findings):
+            _install(machine, packages)
+        if cluster == "kind":
+            kind_requirements.mend(kind_requirements.Parts(), click.echo)
+        findings = _examine(cluster, machine)
     for line in lines(findings, quiet=quiet, root=machine.is_root()):
         click.echo(line)
     missing = [finding.name for finding in findings if finding.needed and not finding.met]
@@ -58,7 +75,14 @@ def lines(findings: Sequence[Finding], *, quiet: bool, root: bool) -> list[str]:
 
 def packages_to_install(findings: Sequence[Finding]) -> list[str]:
     """The Debian packages that bring what is missing and needed."""
-    return [one.package for one in findings if one.package and one.needed and not one.met]
+    wanted = [one.package for one in findings if one.package and one.needed and not one.met]
+    return list(dict.fromkeys(wanted))
+
+
+def _examine(cluster: str, machine: Machine) -> list[Finding]:
+    if cluster == "kind":
+        return kind_requirements.examine(machine, kind_requirements.Parts())
+    return examine(machine)
 
 
 def _apt_get(packages: Sequence[str], *, root: bool) -> str:

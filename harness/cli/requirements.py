@@ -22,7 +22,7 @@ from harness.errors import EnvironmentLacks
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Finding", "Machine", "System", "examine"]
+__all__ = ["Finding", "Machine", "System", "building", "examine", "program"]
 
 _NAT_RULES = """
 table ip tried {
@@ -125,16 +125,38 @@ def examine(machine: Machine) -> list[Finding]:
     """Every requirement, in the order in which a reader should mend them."""
     findings = [
         _root(machine),
-        _program(machine, "cc", "C compiler", "build-essential"),
-        _program(machine, "make", "make", "make"),
-        _rust(machine),
-        _program(machine, "git", "git", "git", needed=False),
-        _program(machine, "mmdebstrap", "mmdebstrap, for images", "mmdebstrap", needed=False),
-        _program(machine, "nft", "nftables", "nftables"),
-        _program(machine, "iptables", "iptables", "iptables"),
-        _program(machine, "ip", "iproute2", "iproute2", version="-V"),
+        *building(machine),
+        program(machine, "mmdebstrap", "mmdebstrap, for images", "mmdebstrap", needed=False),
+        program(machine, "nft", "nftables", "nftables"),
+        program(machine, "iptables", "iptables", "iptables"),
+        program(machine, "ip", "iproute2", "iproute2", version="-V"),
     ]
     return findings + _kernel(machine)
+
+
+def building(machine: Machine) -> list[Finding]:
+    """What builds the programs of this project, whichever cluster they run in."""
+    return [
+        program(machine, "cc", "C compiler", "build-essential"),
+        program(machine, "make", "make", "make"),
+        _rust(machine),
+        program(machine, "git", "git", "git", needed=False),
+    ]
+
+
+def program(
+    machine: Machine,
+    name: str,
+    title: str,
+    package: str,
+    *,
+    needed: bool = True,
+    version: str = "--version",
+) -> Finding:
+    """Whether a program is installed, by what it says when asked for its version."""
+    met = machine.finds(name)
+    detail = _first_line(machine.run([name, version])[1]) if met else "not found"
+    return Finding(name=title, met=met, detail=detail, needed=needed, package=package)
 
 
 def _root(machine: Machine) -> Finding:
@@ -144,26 +166,6 @@ def _root(machine: Machine) -> Finding:
         needed=False,
         detail="" if machine.is_root() else "the embedded cluster makes namespaces and needs it",
         remedy="run `sudo make conformance`; or take a cluster of yours: --cluster context:NAME",
-    )
-
-
-def _program(
-    machine: Machine,
-    program: str,
-    name: str,
-    package: str,
-    *,
-    needed: bool = True,
-    version: str = "--version",
-) -> Finding:
-    met = machine.finds(program)
-    detail = _first_line(machine.run([program, version])[1]) if met else "not found"
-    return Finding(
-        name=name,
-        met=met,
-        detail=detail,
-        needed=needed,
-        package=package,
     )
 
 

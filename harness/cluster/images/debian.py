@@ -24,7 +24,7 @@ SUITE = "bookworm"
 """Debian 12; its Python is 3.11."""
 
 MIRROR_VARIABLE = "MESHMARK_DEBIAN_MIRROR"
-"""Names another mirror than deb.debian.org: `http://mirror.example/debian`."""
+"""Names another mirror than mmdebstrap's own: `http://mirror.example/debian`."""
 
 _NOT_WANTED = (
     "./dev",  # the container runtime makes it

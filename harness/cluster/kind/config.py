@@ -15,19 +15,22 @@ POD_RANGE_BITS = 26
 """Of each node's pod addresses: 62 pods, few enough for an address to come back within a check."""
 
 
-def cluster_config(*, workers: int, port: int = 0, host: Mapping[str, Any] | None = None) -> str:
+def cluster_config(
+    *, image: str, workers: int, port: int = 0, host: Mapping[str, Any] | None = None
+) -> str:
     """
     The configuration of a cluster as YAML.
 
-    workers: nodes besides the control plane; with none, pods run on that one.
+    image: of every node. workers: nodes besides the control plane; with none, pods run on that one.
     port: of the API server on 127.0.0.1; 0 takes any free one.
     host: what this machine needs on top, in kind's own words.
     """
+    roles = ["control-plane", *["worker"] * workers]
     config: dict[str, Any] = {
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
         "networking": {"apiServerAddress": "127.0.0.1", "apiServerPort": port},
-        "nodes": [{"role": "control-plane"}, *({"role": "worker"} for _ in range(workers))],
+        "nodes": [{"role": role, "image": image} for role in roles],
         "kubeadmConfigPatches": [_small_pod_ranges()],
     }
     for key, value in (host or {}).items():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.cluster import places
-from harness.cluster.kind import nodes
+from harness.cluster.kind import docker, host, node_image, nodes
 from harness.cluster.kind.config import cluster_config
 from harness.cluster.kind.engine import KindCluster
 from harness.cluster.kind.guard import guarded
@@ -151,7 +151,28 @@ def require() -> None:
 
     """
     program("kind")
-    nodes.ids("any")
+    settings(workers=0)
+
+
+def settings(*, workers: int, port: int = 0, image: str = "") -> str:
+    """
+    The configuration of a cluster on this machine, as YAML for kind.
+
+    image: of the nodes; empty takes ours.
+
+    Raises:
+        EnvironmentLacks: there is no Docker or no node image, or no node can run here.
+
+    """
+    found = host.examine(docker.daemon())
+    chosen = node_image.node_image(image)
+    host.refuse(found, kubernetes=chosen.kubernetes)
+    return cluster_config(
+        image=chosen.reference,
+        workers=workers,
+        port=port,
+        host=host.kind_config(found),
+    )
 
 
 def record(name: str, kubeconfig: Path) -> None:
@@ -165,7 +186,7 @@ def record(name: str, kubeconfig: Path) -> None:
 
 def _create(cluster: KindCluster, port: int, workers: int, guard: Guard) -> None:
     config = cluster.kubeconfig.with_name("kind.yaml")
-    config.write_text(cluster_config(workers=workers, port=port))
+    config.write_text(settings(workers=workers, port=port))
     try:
         kind(
             "create", "cluster", "--name", cluster.name, "--config", str(config),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
+from harness.cluster.kind import tools
 from harness.errors import ClusterError, EnvironmentLacks, MeshmarkError, NotInTime
 
 if TYPE_CHECKING:
@@ -100,9 +103,18 @@ def explained(what: str, said: str) -> MeshmarkError:
 
 def program(name: str) -> str:
     """Path of a program; raises EnvironmentLacks without it."""
-    found = shutil.which(name)
+    return _found(name, os.environ.get("PATH", ""))
+
+
+@functools.cache
+def _found(name: str, path: str) -> str:
+    if name in tools.MINIMUM:
+        return tools.find(name)
+    found = shutil.which(name, path=path)
     if found is None:
-        raise EnvironmentLacks(f"there is no `{name}` on the path: `meshmark doctor --fix` gets it")
+        raise EnvironmentLacks(
+            f"there is no `{name}` on the path: `meshmark doctor --cluster kind --fix` gets it"
+        )
     return found
 
 

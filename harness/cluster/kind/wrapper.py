@@ -6,8 +6,6 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from harness.cluster.kind.config import cluster_config
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -25,19 +23,17 @@ esac
 """
 
 
-def wrapped(program: Path, folder: Path, guard: Guard, *, workers: int) -> Path:
+def wrapped(program: str, config: Path, guard: Guard) -> Path:
     """
-    A script in `folder` that takes the place of `program`.
+    A script beside `config`, which kind shall use, that takes the place of `program`.
 
     It makes clusters with our configuration, and leaves nodes that did not boot for us to look at.
     """
-    config = folder / "kind.yaml"
-    config.write_text(cluster_config(workers=workers))
-    script = folder / "kind"
+    script = config.with_name("kind")
     script.write_text(
         _SCRIPT.format(
             lifeline=f"/proc/{os.getpid()}/fd/{guard.lifeline}",
-            kind=shlex.quote(str(program)),
+            kind=shlex.quote(program),
             config=shlex.quote(str(config)),
         )
     )

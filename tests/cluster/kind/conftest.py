@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_HEALTHY = """case "$*" in
+version) echo kind v0.33.0 go1.24 linux/amd64; exit;;
+info*) echo '{"ServerVersion": "28.2", "DefaultRuntime": "meshmark", "CgroupVersion": "2"}'; exit;;
+image\\ inspect*) echo sha256:0; exit;;
+esac"""
+
+
 class Programs:
     """The folder of the stand-ins, first on the path."""
 
@@ -18,10 +25,11 @@ class Programs:
         self.asked = folder / "asked"
         self.asked.touch()
 
-    def put(self, name: str, script: str) -> None:
-        """Have a program of this name run a shell script."""
+    def put(self, name: str, script: str, *, healthy: bool = True) -> None:
+        """Have a program of this name run a shell script, and say that all is well if `healthy`."""
         path = self.folder / name
-        path.write_text(f'#!/bin/sh\necho "{name} $*" >> {self.asked}\n{script}\n')
+        lines = ["#!/bin/sh", f'echo "{name} $*" >> {self.asked}', _HEALTHY if healthy else ""]
+        path.write_text("\n".join([*lines, script, ""]))
         path.chmod(0o755)
 
     def calls(self, start: str) -> list[str]:

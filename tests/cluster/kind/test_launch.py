@@ -102,16 +102,17 @@ def test_nodes_that_do_not_boot_have_the_last_word_and_are_deleted(programs) -> 
     ],
 )
 def test_what_the_machine_lacks_is_said_with_the_remedy(programs, said: str, advice: str) -> None:
-    programs.put("docker", f"echo '{said}' >&2; exit 1")
+    programs.put("docker", f"echo '{said}' >&2; exit 1", healthy=False)
 
     with pytest.raises(EnvironmentLacks, match=advice):
         kind.require()
 
 
-def test_a_missing_program_is_named(programs) -> None:
+def test_a_missing_program_is_named(programs, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (programs.folder / "kind").unlink()
 
-    with pytest.raises(EnvironmentLacks, match=r"no `kind` .* `meshmark doctor --fix`"):
+    with pytest.raises(EnvironmentLacks, match=r"kind .* none was found; `meshmark doctor"):
         kind.require()
 
 

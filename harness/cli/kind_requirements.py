@@ -1,0 +1,139 @@
+"""
+What the kind engine needs of this machine, and how to bring it there.
+
+Docker and Go are asked; a Docker that runs is used as it is. The node image is not built here: that
+takes a quarter of an hour, and where a registry can be reached none is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.cli.requirements import Finding, building, program
+from harness.cluster.kind import docker, go, host, node_image, tools
+from harness.cluster.kind.node_image import compiled
+from harness.errors import EnvironmentLacks, MeshmarkError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from harness.cli.requirements import Machine
+
+__all__ = ["BACKPORTS", "Parts", "examine", "mend", "prepare"]
+
+BACKPORTS = Path("/etc/apt/sources.list.d/meshmark-backports.list")
+_BACKPORTED_GO = "golang-1.23-go"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """
+    How Docker and the tools are asked; tests ask others.
+
+    daemon, find_go and tool raise EnvironmentLacks where there is none.
+    mirror: where this machine's apt gets Debian 12 from; raises EnvironmentLacks where it does not.
+    """
+
+    daemon: Callable[[], docker.Daemon] = docker.daemon
+    has_dockerd: Callable[[], bool] = docker.is_installed
+    has_init: Callable[[], bool] = host.has_init
+    lacks_sys_resource: Callable[[], bool] = host.lacks_sys_resource
+    examine_host: Callable[[docker.Daemon], host.Host] = host.examine
+    find_go: Callable[[], Path] = go.find
+    tool: Callable[[str], str] = tools.find
+    image: Callable[[], node_image.Choice | None] = node_image.in_docker
+    has_old_go: Callable[[], bool] = go.packaged_is_too_old
+    mirror: Callable[[], str] = go.debian_mirror
+
+
+def examine(machine: Machine, parts: Parts) -> list[Finding]:
+    """Every requirement, in the order in which a reader should mend them."""
+    return [
+        *building(machine),
+        program(machine, "docker", "Docker", "docker.io"),
+        *_daemon(parts),
+        program(machine, "mmdebstrap", "mmdebstrap", "mmdebstrap"),
+        _tried(
+            "Go",
+            lambda: str(parts.find_go()),
+            package=_BACKPORTED_GO if parts.has_old_go() else "golang-go",
+        ),
+        *(_tried(name, partial(parts.tool, name)) for name in tools.MINIMUM),
+    ]
+
+
+def prepare(parts: Parts, findings: Sequence[Finding]) -> None:
+    """Let apt know of Go's package where only Debian's backports have one that is new enough."""
+    if parts.has_old_go() and any(one.package == _BACKPORTED_GO for one in findings if not one.met):
+        line = f"deb {parts.mirror()} bookworm-backports main\n"
+        BACKPORTS.write_text(line, encoding="ascii")
+
+
+def mend(parts: Parts, told: Callable[[str], None]) -> None:
+    """
+    Start Docker where nothing else does, and build kind and kubectl where they are missing.
+
+    Raises:
+        EnvironmentLacks, ClusterError, NotInTime: one of them failed.
+
+    """
+    if parts.has_init():
+        if parts.lacks_sys_resource():
+            told(f"Docker's runtime for this machine is {docker.install_runtime()}")
+    elif not _daemon(parts)[0].met:
+        told(f"starting dockerd; its log is {docker.start()}")
+    for name, build in (("kind", compiled.kind), ("kubectl", compiled.kubectl)):
+        if not _tried(name, partial(parts.tool, name)).met:
+            told(f"building {name} from its Go module: a minute or two")
+            tools.keep(name, build() / name)
+
+
+def _daemon(parts: Parts) -> list[Finding]:
+    """Whether Docker answers, and then: whether nodes can run here, and the image they need."""
+    try:
+        daemon = parts.daemon()
+    except MeshmarkError as error:
+        return [_unanswered(parts, error)]
+    image = parts.image()
+    findings = [
+        Finding(name="Docker answers", met=True, detail=f"version {daemon.server_version}"),
+        _nodes(parts, parts.examine_host(daemon), image),
+    ]
+    detail = f"{image.reference}: {image.reason}" if image else "Docker has none"
+    remedy = "pulled when it is needed; without a registry: run `meshmark node-image build`"
+    return [
+        *findings,
+        Finding(name="node image", met=bool(image), needed=False, detail=detail, remedy=remedy),
+    ]
+
+
+def _unanswered(parts: Parts, error: MeshmarkError) -> Finding:
+    name = "Docker answers"
+    if not parts.has_dockerd():  # a client alone, perhaps of a Docker elsewhere
+        return Finding(name=name, met=False, detail=str(error), package="docker.io")
+    remedy = "run `meshmark doctor --cluster kind --fix` as root, which starts one"
+    return Finding(
+        name=name, met=False, detail=str(error), remedy="" if parts.has_init() else remedy
+    )
+
+
+def _nodes(parts: Parts, found: host.Host, image: node_image.Choice | None) -> Finding:
+    detail = f"cgroup v{found.cgroups}"
+    if not found.sys_resource:
+        detail += f", no CAP_SYS_RESOURCE, Docker's runtime is {found.runtime}"
+    wanted = image or node_image.Choice(node_image.PINNED, "")
+    try:
+        host.refuse(found, kubernetes=wanted.kubernetes, init=parts.has_init())
+    except EnvironmentLacks as error:
+        return Finding(name="nodes in containers", met=False, remedy=str(error))
+    return Finding(name="nodes in containers", met=True, detail=detail)
+
+
+def _tried(name: str, attempt: Callable[[], str], *, package: str = "") -> Finding:
+    try:
+        return Finding(name=name, met=True, detail=attempt(), package=package)
+    except EnvironmentLacks as error:
+        return Finding(name=name, met=False, remedy=str(error), package=package)
