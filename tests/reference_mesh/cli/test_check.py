@@ -404,6 +404,22 @@ CAUSES = [
         lambda api: serve(api, INJECTOR, 1, host="injector.example"),
         "is not for host linkerd-proxy-injector.linkerd.svc",
     ),
+    # linkerd-admission
+    Cause(
+        "proxy-injector webhook injects pods",
+        lambda api: api.deaf.add("proxy-injector"),
+        "let through without a sidecar",
+    ),
+    Cause(
+        "policy-validator webhook refuses what is wrong",
+        lambda api: api.deaf.add("policy-validator"),
+        "a NetworkAuthentication that means nothing is let through",
+    ),
+    Cause(
+        "sp-validator webhook refuses what is wrong",
+        lambda api: api.deaf.add("sp-validator"),
+        "a ServiceProfile that means nothing is let through",
+    ),
     # control-plane-version, linkerd-control-plane-proxy
     Cause(
         "can retrieve the control plane version",
