@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from harness.cli import node_image
+from harness.cluster.kind.node_image import BUILT, PINNED, Choice
 from harness.cluster.kind.node_image.build import Stage
 from harness.errors import EnvironmentLacks
 from harness.waiting import until
@@ -26,8 +27,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_image.build, "STAGES", (Stage("a stage", 9, lambda _: None),))
 
 
-def build() -> Result:
-    return CliRunner().invoke(node_image.command, ["build"])
+def build(*options: str) -> Result:
+    return CliRunner().invoke(node_image.command, ["build", *options])
 
 
 def test_it_says_first_what_it_does_and_how_long_that_takes_and_then_how_long_it_took() -> None:
@@ -42,6 +43,27 @@ def test_it_says_first_what_it_does_and_how_long_that_takes_and_then_how_long_it
 def test_what_is_up_to_date_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_image.build, "is_current", lambda _: True)
     assert build().output == "meshmark.dev/node:v1.34.4 is up to date\n"
+
+
+def test_where_needed_only_it_takes_the_image_that_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pulled = Choice(PINNED, "pulled from its registry")
+    monkeypatch.setattr(node_image, "node_image", lambda: pulled)
+    assert (
+        build("--if-needed").output == f"nodes are made from {PINNED}: pulled from its registry\n"
+    )
+
+
+def test_where_needed_only_it_builds_what_is_missing_or_out_of_date(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing() -> Choice:
+        raise EnvironmentLacks("there is no node image")
+
+    for found in (missing, lambda: Choice(BUILT, "built here")):
+        monkeypatch.setattr(node_image, "node_image", found)
+        assert "is built, in" in build("--if-needed").output
 
 
 def test_a_full_disk_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
