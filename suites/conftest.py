@@ -19,6 +19,7 @@ from harness.record.model import Figure
 from harness.workload import image as workload_image
 from suites import kind_plugin
 from suites.lab import Lab
+from suites.mutants import control_plane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,6 +131,10 @@ def _figure(context: RunContext, name: str, value: float, target: float) -> None
 
 def _mesh_options(options: Options, lane: Lane) -> MeshOptions:
     lifetime_s = SHORT_LEAF_LIFETIME_S if lane is Lane.SHORT else MeshOptions().leaf_lifetime_s
+    module = control_plane.__name__ if options.mutant else MeshOptions().control_plane_module
     return MeshOptions(
-        leaf_lifetime_s=lifetime_s, proxy_binary=options.proxy_binary, mutant=options.mutant
+        leaf_lifetime_s=lifetime_s,
+        proxy_binary=options.proxy_binary,
+        mutant=options.mutant,
+        control_plane_module=module,
     )

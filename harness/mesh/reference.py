@@ -272,9 +272,9 @@ def _proxy_images(options: MeshOptions) -> list[Image]:
 
 
 def _control_plane_image(options: MeshOptions) -> Image:
-    """The control plane, or its twin that a mutant can be planted in."""
-    module = "suites.mutants.control_plane" if options.mutant else "reference_mesh.control_plane"
+    """The control plane, which is Python: its module, or the twin that takes a mutant."""
     env = {"MESHMARK_MUTANT": options.mutant} if options.mutant else {}
+    module = options.control_plane_module
     return python_image(_CONTROL_PLANE_IMAGE, module, env=env, besides=["reference_mesh"])
 
 
