@@ -1,4 +1,8 @@
-"""A mesh with two replicas of each component, as it runs on the embedded cluster."""
+"""
+A mesh with two replicas of each component, as it runs.
+
+MESHMARK_CONTRACT_CLUSTER names the engine: `embedded` (the default) or `kind`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import base64
 import contextlib
 import datetime as dt
 import json
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +19,7 @@ from click.testing import CliRunner
 from lightkube.core.exceptions import ApiError
 from lightkube.resources.core_v1 import Namespace, Pod
 
-from harness.cluster import embedded
+from harness.cluster import embedded, kind
 from harness.mesh import driver, resources
 from harness.mesh.protocol import MeshOptions
 from harness.waiting import until
@@ -24,9 +29,13 @@ from reference_mesh.manifests import serving
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.cluster.embedded import EmbeddedCluster
+    from harness.cluster import Cluster
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+# Of a test alone: the mesh's programs may have to be built first.
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300, func_only=True)]
+
+REFRESHED_S = 180
+"""A kubelet looks at mounted Secrets about once a minute, and may show what it had then."""
 
 DEPLOYMENTS = ("linkerd-identity", "linkerd-destination", "linkerd-proxy-injector")
 SECRET = "linkerd-proxy-injector-k8s-tls"
@@ -44,11 +53,11 @@ POD: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[EmbeddedCluster]:
+def cluster() -> Iterator[Cluster]:
     """A cluster with the mesh, installed for high availability."""
-    mesh = driver("reference")
-    with embedded.start("refmesh-live") as started:
-        started.load_images(mesh.images(MeshOptions()))
+    images = driver("reference").images(MeshOptions())
+    maker = kind if os.environ.get("MESHMARK_CONTRACT_CLUSTER") == "kind" else embedded
+    with maker.start(f"refmesh-live-{os.getpid()}", images=images) as started:
         client = started.client()
         resources.apply(client, resources.documents(refmesh(started, "install", "--crds")))
         installed = refmesh(started, "install", "--ha", "--set=controllerReplicas=2")
@@ -59,13 +68,13 @@ def cluster() -> Iterator[EmbeddedCluster]:
         yield started
 
 
-def refmesh(cluster: EmbeddedCluster, *arguments: str) -> str:
+def refmesh(cluster: Cluster, *arguments: str) -> str:
     result = CliRunner().invoke(main, ["--kubeconfig", str(cluster.kubeconfig), *arguments])
     assert result.exit_code == 0, result.output
     return result.stdout
 
 
-def told(cluster: EmbeddedCluster, *options: str) -> dict[str, str]:
+def told(cluster: Cluster, *options: str) -> dict[str, str]:
     """What `check` complains of, by check."""
     arguments = ["--kubeconfig", str(cluster.kubeconfig), "check", "-o", "json", *options]
     report = json.loads(CliRunner().invoke(main, arguments).stdout)
@@ -73,7 +82,7 @@ def told(cluster: EmbeddedCluster, *options: str) -> dict[str, str]:
     return {c["description"]: c["error"] for c in listed if c["result"] != "success"}
 
 
-def admitted(cluster: EmbeddedCluster, namespace: str = "shop") -> str:
+def admitted(cluster: Cluster, namespace: str = "shop") -> str:
     """Ask for a pod in the mesh, without keeping it; returns what is wrong with the answer."""
     pod = Pod.from_dict({**POD, "metadata": {**POD["metadata"], "namespace": namespace}})
     try:
@@ -85,7 +94,7 @@ def admitted(cluster: EmbeddedCluster, namespace: str = "shop") -> str:
 
 
 @contextlib.contextmanager
-def admissions(cluster: EmbeddedCluster) -> Iterator[None]:
+def admissions(cluster: Cluster) -> Iterator[None]:
     """Ask for pods all through the block; every one must be admitted and injected."""
     over, answers = threading.Event(), []
 
@@ -104,7 +113,7 @@ def admissions(cluster: EmbeddedCluster) -> Iterator[None]:
     assert [answer for answer in answers if answer] == []
 
 
-def pods(cluster: EmbeddedCluster) -> dict[str, int]:
+def pods(cluster: Cluster) -> dict[str, int]:
     """Pods of the control plane, with the restarts of their containers."""
     found = cluster.client().list(Pod, namespace="linkerd")
     return {
@@ -113,7 +122,7 @@ def pods(cluster: EmbeddedCluster) -> dict[str, int]:
     }
 
 
-def put_certificate(cluster: EmbeddedCluster, one: serving.Serving) -> None:
+def put_certificate(cluster: Cluster, one: serving.Serving) -> None:
     """Serve this certificate from now on."""
     data = {"tls.crt": one.pair.certificate_pem, "tls.key": one.pair.key_pem}
     data["ca.crt"] = one.trusted_pem
@@ -127,14 +136,14 @@ def put_certificate(cluster: EmbeddedCluster, one: serving.Serving) -> None:
     resources.apply(cluster.client(), [secret])
 
 
-def trust(cluster: EmbeddedCluster, pem: str) -> None:
+def trust(cluster: Cluster, pem: str) -> None:
     """Have the API server trust this bundle and nothing else."""
     hooks = configuration(cluster)
     hooks["webhooks"][0]["clientConfig"]["caBundle"] = base64.b64encode(pem.encode()).decode()
     resources.apply(cluster.client(), [hooks])
 
 
-def configuration(cluster: EmbeddedCluster) -> dict[str, Any]:
+def configuration(cluster: Cluster) -> dict[str, Any]:
     """The injector's webhook as it is, to be applied again with changes."""
     path = f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{CONFIGURATION}"
     with cluster.api_http(path) as http:
@@ -143,7 +152,7 @@ def configuration(cluster: EmbeddedCluster) -> dict[str, Any]:
     return {key: found[key] for key in ("apiVersion", "kind", "metadata", "webhooks")}
 
 
-def until_served(cluster: EmbeddedCluster, pem: str) -> None:
+def until_served(cluster: Cluster, pem: str) -> None:
     """Wait until every replica serves this certificate, by a webhook of a namespace of its own."""
     probe = configuration(cluster)
     probe["metadata"] = {"name": "probe"}
@@ -160,24 +169,24 @@ def until_served(cluster: EmbeddedCluster, pem: str) -> None:
         lambda: [admitted(cluster, "probe") for _ in range(4)],
         what="every replica serves the certificate",
         holds=lambda answers: not any("certificate" in answer for answer in answers),
-        timeout_s=60,
+        timeout_s=REFRESHED_S,
     )
     resources.remove(cluster.client(), [namespace, probe])
 
 
-def installed_certificate(cluster: EmbeddedCluster) -> str:
+def installed_certificate(cluster: Cluster) -> str:
     from lightkube.resources.core_v1 import Secret
 
     data = cluster.client().get(Secret, SECRET, namespace="linkerd").data
     return base64.b64decode(data["tls.crt"]).decode()
 
 
-def test_check_is_good(cluster: EmbeddedCluster) -> None:
+def test_check_is_good(cluster: Cluster) -> None:
     assert told(cluster) == {}
 
 
 def test_webhook_certificate_is_renewed_without_a_refused_admission(
-    cluster: EmbeddedCluster,
+    cluster: Cluster,
 ) -> None:
     before = pods(cluster)
     start = dt.datetime.now(dt.UTC) - dt.timedelta(days=310)
@@ -197,7 +206,7 @@ def test_webhook_certificate_is_renewed_without_a_refused_admission(
     assert pods(cluster) == before
 
 
-def test_replica_that_goes_costs_no_admission(cluster: EmbeddedCluster) -> None:
+def test_replica_that_goes_costs_no_admission(cluster: Cluster) -> None:
     client = cluster.client()
     with admissions(cluster):
         for name in list(pods(cluster))[::2]:
@@ -208,7 +217,7 @@ def test_replica_that_goes_costs_no_admission(cluster: EmbeddedCluster) -> None:
         resources.deployments_available(cluster, "linkerd", DEPLOYMENTS)
 
 
-def test_proxy_of_a_pod_is_seen(cluster: EmbeddedCluster) -> None:
+def test_proxy_of_a_pod_is_seen(cluster: Cluster) -> None:
     pod = json.loads(json.dumps(POD))
     pod["metadata"] = {**pod["metadata"], "name": "web"}
     del pod["metadata"]["generateName"]
@@ -217,7 +226,7 @@ def test_proxy_of_a_pod_is_seen(cluster: EmbeddedCluster) -> None:
     assert told(cluster, "--proxy", "--wait", "30s") == {}
 
 
-def test_real_trouble_is_told(cluster: EmbeddedCluster) -> None:
+def test_real_trouble_is_told(cluster: Cluster) -> None:
     client = cluster.client()
     resources.scale(client, "linkerd", "linkerd-proxy-injector", 0)
     client.delete(Namespace, "shop")
