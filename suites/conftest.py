@@ -20,6 +20,7 @@ from harness.workload import image as workload_image
 from suites import kind_plugin
 from suites.lab import Lab
 from suites.mutants import control_plane
+from suites.probes import probing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,7 +118,8 @@ def _lab(
                 engine=cluster.engine,
                 configuration={"mutant": mesh_options.mutant},
             )
-            yield Lab(cluster, driver, keep=options.keep)
+            with probing(cluster) as probes:
+                yield Lab(cluster, driver, keep=options.keep, probes=probes)
         finally:
             # Also half of a mesh: the cluster is someone's, and goes on.
             if cluster.engine == "external" and not options.keep:

@@ -28,6 +28,7 @@ from harness.workload import pods
 from harness.workload.client import Workload
 from harness.workload.helper import Helper
 from suites.logbook import Logbook
+from suites.probes import Probes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,12 +50,14 @@ class Lab:
 
     logbook: errors and restarts of the pods in spaces that are gone.
     keep: leave the spaces up in the end, for someone to look at.
+    probes: what sees that a service is there on every node.
     """
 
     cluster: Cluster
     mesh: Mesh
     logbook: Logbook = dataclasses.field(default_factory=Logbook, compare=False)
     keep: bool = False
+    probes: Probes = dataclasses.field(default_factory=Probes, compare=False)
 
     @contextlib.contextmanager
     def space(self, name: str) -> Iterator[Space]:
@@ -124,7 +127,7 @@ class Space:
             made.append(self.lab.mesh.expose(front, enrolment) if meshed else front)
         made.append(self._workload(role, replicas, meshed, enrolment, impostor))
         resources.apply(self.lab.cluster.client(), made)
-        member = Member(self, role, replicas or 1)
+        member = Member(self, role, replicas or 1, service)
         if wait:
             member.ready()
         return member
@@ -166,6 +169,7 @@ class Member:
     space: Space
     role: pods.Role
     replicas: int
+    service: bool = True
 
     @property
     def identity(self) -> str:
@@ -229,7 +233,7 @@ class Member:
 
     def ready(self, *, timeout_s: float = _READY_S) -> Member:
         """
-        Return when as many pods as asked for are ready.
+        Return when as many pods as asked for are ready, and their service is there for others.
 
         Raises:
             PodFailed: a pod ended for good; the message ends with its log.
@@ -253,6 +257,8 @@ class Member:
             timeout_s=timeout_s,
             hint=f"Look closer: kubectl -n {self.space.name} describe pods",
         )
+        if self.service and self.replicas:
+            self.space.lab.probes.until_reached(self.host)
         return self
 
     def log(self, pod: str | None = None, container: str = "app") -> str:

@@ -11,7 +11,7 @@ import msgspec
 from harness.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["CONTROL_PORTS", "HELPER_PORT", "SLACK_S", "WORKLOAD_PORT", "Control"]
 
@@ -60,7 +60,7 @@ class Control:
         if body is not None and content is None:
             content = msgspec.json.encode(body)
         with self._named(method, path), self._open() as client:
-            response = client.request(method, path, content=content, timeout=timeout_s)
+            response = client.request(method, path, content=_pieces(content), timeout=timeout_s)
             self._check(method, path, response.status_code, response.content, expect)
             return response.content
 
@@ -71,7 +71,7 @@ class Control:
         with (
             self._named(method, path),
             self._open() as client,
-            client.stream(method, path, content=body, timeout=timeout_s) as response,
+            client.stream(method, path, content=_pieces(body), timeout=timeout_s) as response,
         ):
             if response.status_code != 200:
                 self._check(method, path, response.status_code, response.read(), (200,))
@@ -95,3 +95,13 @@ class Control:
         said = body[:500].decode(errors="replace").strip()
         message = f"{self.name}: {method} {path}: {status} {said}"
         raise UsageError(message) if status in {400, 404} else ClusterError(message)
+
+
+def _pieces(body: bytes | None) -> Iterable[bytes] | None:
+    """
+    The body such that it goes in chunks.
+
+    With a length, the API server looks once more for its end after the pod has it all. A pod that
+    has answered by then ends that look, and with it its answer.
+    """
+    return None if body is None else iter([body])

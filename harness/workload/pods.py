@@ -130,7 +130,7 @@ def service(role: Role, *, headless: bool = False) -> Manifest:
         "selector": role.selector,
         "ports": [
             {"name": name, "port": port, "targetPort": port, "protocol": "TCP"}
-            for name, port in _ports(role)
+            for name, port in [*_ports(role), ("ctrl", WORKLOAD_PORT)]
         ],
     }
     if headless:

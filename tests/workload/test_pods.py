@@ -38,7 +38,7 @@ def test_service_and_deployment_select_the_same_pods() -> None:
     assert service["spec"]["selector"].items() <= labels.items()
     assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
     assert labels["version"] == "2"
-    assert {port["port"] for port in service["spec"]["ports"]} == {8080, 9000, 9001, 81}
+    assert {port["port"] for port in service["spec"]["ports"]} == {8080, 9000, 9001, 81, 9900}
 
 
 def test_further_ports_keep_the_usual_one() -> None:
