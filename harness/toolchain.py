@@ -30,6 +30,8 @@ __all__ = [
     "build",
     "find_cargo",
     "invoking_person",
+    "run_as",
+    "target_folder",
 ]
 
 MINIMUM_RUST = (1, 90)
@@ -93,12 +95,17 @@ def find_cargo(person: Person) -> Path:
     raise EnvironmentLacks(f"Rust {minimum} or newer is needed: {what}; {_INSTALL}")
 
 
-def build(package: str, *, features: tuple[str, ...] = (), root: Path = _ROOT) -> dict[str, Path]:
+def build(
+    package: str, *, features: tuple[str, ...] = (), root: Path = _ROOT, commit: str = ""
+) -> dict[str, Path]:
     """
     Build a package of the workspace and return its programs by name.
 
     Builds with different features are kept apart, so a program that runs is never replaced by one
     with other features.
+
+    commit: `root` holds the sources of that commit. They are built where this clone's are, so that
+        only what differs is compiled, and their programs are kept apart.
 
     Raises:
         EnvironmentLacks: no usable Rust, or this is not a clone of the sources.
@@ -106,7 +113,7 @@ def build(package: str, *, features: tuple[str, ...] = (), root: Path = _ROOT) -
 
     """
     if elsewhere := os.environ.get(PROGRAMS_VARIABLE):
-        return _built_elsewhere(Path(elsewhere, "-".join((package, *features))))
+        return _built_elsewhere(Path(elsewhere, _apart(package, *features, commit)))
     if not (root / "Cargo.toml").is_file():
         raise EnvironmentLacks(
             f"{root} has no Cargo.toml: the Rust programs are built from a clone of the sources; "
@@ -114,14 +121,14 @@ def build(package: str, *, features: tuple[str, ...] = (), root: Path = _ROOT) -
         )
     person = invoking_person()
     profile = os.environ.get(PROFILE_VARIABLE, "release")
-    target = Path(os.environ.get("CARGO_TARGET_DIR") or root / "target").absolute()
+    target = target_folder(_ROOT if commit else root)
     cargo = find_cargo(person)
     command = [str(cargo), "build", "--locked", "--profile", profile]
     command += ["--package", package, "--target-dir", str(target), *_statically(cargo, person)]
     command += ["--message-format", "json-render-diagnostics"]
     if features:
         command += ["--features", ",".join(features)]
-    completed = _run(command, person, cwd=root, stderr=None)
+    completed = run_as(person, command, cwd=root)
     if completed.returncode != 0:
         _require_static_libc()
         raise UsageError(
@@ -131,8 +138,38 @@ def build(package: str, *, features: tuple[str, ...] = (), root: Path = _ROOT) -
     programs = _programs(completed.stdout)
     if not programs:
         raise UsageError(f"{package} is not a package with programs in {root / 'Cargo.toml'}")
-    kept = target / "meshmark" / "-".join((profile, *sorted(features)))
+    kept = target / "meshmark" / _apart(profile, *sorted(features), commit)
     return {name: _keep(path, kept / name, person) for name, path in programs.items()}
+
+
+def target_folder(root: Path = _ROOT) -> Path:
+    """Where cargo puts what it makes of the sources at `root`."""
+    return Path(os.environ.get("CARGO_TARGET_DIR") or root / "target").absolute()
+
+
+def run_as(
+    person: Person, command: list[str], *, cwd: Path | None = None, stderr: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program as this person, and return its exit code and what it printed."""
+    environment = dict(os.environ)
+    other = person.uid != os.geteuid()
+    if other:
+        environment |= {"HOME": str(person.home), "USER": person.name, "LOGNAME": person.name}
+        # sudo's root may have its own toolchain settings, which the person's files do not match.
+        for name in ("CARGO_HOME", "RUSTUP_HOME"):
+            environment.pop(name, None)
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        check=False,
+        user=person.uid if other else None,
+        group=person.gid if other else None,
+        extra_groups=os.getgrouplist(person.name, person.gid) if other else None,
+    )
 
 
 def _statically(cargo: Path, person: Person) -> list[str]:
@@ -142,7 +179,7 @@ def _statically(cargo: Path, person: Person) -> list[str]:
     The target is named even though it is this machine: only then is what runs during the build, as
     procedural macros do, left as it is; those cannot be static.
     """
-    told = _run([str(cargo), "--version", "--verbose"], person, stderr=subprocess.DEVNULL).stdout
+    told = run_as(person, [str(cargo), "--version", "--verbose"], stderr=subprocess.DEVNULL).stdout
     found = re.search(r"^host: (\S+)$", told, re.MULTILINE)
     if not found:
         return []
@@ -160,6 +197,10 @@ def _require_static_libc() -> None:
                 "the programs are linked statically, and the C library's libc.a is missing: "
                 "install it with `apt-get install libc6-dev` (Fedora: `dnf install glibc-static`)"
             )
+
+
+def _apart(*words: str) -> str:
+    return "-".join(filter(None, words))
 
 
 def _built_elsewhere(folder: Path) -> dict[str, Path]:
@@ -198,30 +239,6 @@ def _keep(program: Path, kept: Path, person: Person) -> Path:
 
 
 def _version(cargo: Path, person: Person) -> tuple[int, int] | None:
-    completed = _run([str(cargo), "--version"], person, stderr=subprocess.DEVNULL)
+    completed = run_as(person, [str(cargo), "--version"], stderr=subprocess.DEVNULL)
     match = re.match(r"cargo (\d+)\.(\d+)", completed.stdout)
     return (int(match[1]), int(match[2])) if completed.returncode == 0 and match else None
-
-
-def _run(
-    command: list[str], person: Person, *, cwd: Path | None = None, stderr: int | None
-) -> subprocess.CompletedProcess[str]:
-    environment = dict(os.environ)
-    other = person.uid != os.geteuid()
-    if other:
-        environment |= {"HOME": str(person.home), "USER": person.name, "LOGNAME": person.name}
-        # sudo's root may have its own toolchain settings, which the person's files do not match.
-        for name in ("CARGO_HOME", "RUSTUP_HOME"):
-            environment.pop(name, None)
-    return subprocess.run(
-        command,
-        cwd=cwd,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-        check=False,
-        user=person.uid if other else None,
-        group=person.gid if other else None,
-        extra_groups=os.getgrouplist(person.name, person.gid) if other else None,
-    )

@@ -8,6 +8,7 @@ import shlex
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from harness import mesh as meshes
@@ -19,14 +20,14 @@ from harness.record.model import Figure
 from harness.workload import image as workload_image
 from suites import kind_plugin
 from suites.lab import Lab
-from suites.mutants import control_plane
+from suites.mutants import control_plane, refmesh
 from suites.probes import probing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from harness.cluster import Cluster
+    from harness.cluster import Cluster, Image
     from harness.plugin import Check, Options, RunContext
 
 CLUSTER_READY_S = {"embedded": 3.0, "kind": 30.0}
@@ -45,11 +46,14 @@ def pytest_meshmark_prepare(
     progress("building the workload")
     workload = workload_image.build()
     progress(f"building what mesh {options.mesh} runs")
-    images = meshes.driver(options.mesh).images(_mesh_options(options, Lane.STEADY))
-    if options.engine == "kind":
-        progress("packing the images for the nodes")
-        for image in [workload, *images]:
-            archived(image)
+    build(options, _mesh_options(options, Lane.STEADY), workload)
+
+
+def build(options: Options, mesh_options: MeshOptions, *others: Image) -> None:
+    """Build the images of a mesh; for the engine with real nodes, pack them and the others too."""
+    images = [*meshes.driver(options.mesh).images(mesh_options), *others]
+    for image in images if options.engine == "kind" else ():
+        archived(image)
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +123,7 @@ def _lab(
                 configuration={"mutant": mesh_options.mutant},
             )
             with probing(cluster) as probes:
-                yield Lab(cluster, driver, keep=options.keep, probes=probes)
+                yield Lab(cluster, driver, mesh_options, keep=options.keep, probes=probes)
         finally:
             # Also half of a mesh: the cluster is someone's, and goes on.
             if cluster.engine == "external" and not options.keep:
@@ -133,10 +137,12 @@ def _figure(context: RunContext, name: str, value: float, target: float) -> None
 
 def _mesh_options(options: Options, lane: Lane) -> MeshOptions:
     lifetime_s = SHORT_LEAF_LIFETIME_S if lane is Lane.SHORT else MeshOptions().leaf_lifetime_s
-    module = control_plane.__name__ if options.mutant else MeshOptions().control_plane_module
-    return MeshOptions(
-        leaf_lifetime_s=lifetime_s,
-        proxy_binary=options.proxy_binary,
+    plain = MeshOptions(leaf_lifetime_s=lifetime_s, proxy_binary=options.proxy_binary)
+    if options.mutant is None:
+        return plain
+    return msgspec.structs.replace(
+        plain,
         mutant=options.mutant,
-        control_plane_module=module,
+        control_plane_module=control_plane.__name__,
+        refmesh_module=refmesh.__name__,
     )

@@ -23,6 +23,7 @@ from lightkube.resources.core_v1 import Namespace, Pod, Service
 
 from harness.errors import ClusterError, PodFailed
 from harness.mesh import resources
+from harness.mesh.protocol import MeshOptions
 from harness.waiting import until
 from harness.workload import pods
 from harness.workload.client import Workload
@@ -48,6 +49,7 @@ class Lab:
     """
     A cluster with a mesh in it.
 
+    options: what the mesh was installed with.
     logbook: errors and restarts of the pods in spaces that are gone.
     keep: leave the spaces up in the end, for someone to look at.
     probes: what sees that a service is there on every node.
@@ -55,6 +57,7 @@ class Lab:
 
     cluster: Cluster
     mesh: Mesh
+    options: MeshOptions = MeshOptions()  # noqa: RUF009 - frozen
     logbook: Logbook = dataclasses.field(default_factory=Logbook, compare=False)
     keep: bool = False
     probes: Probes = dataclasses.field(default_factory=Probes, compare=False)

@@ -26,6 +26,20 @@ def program(path: Path, text: str) -> Path:
     return path
 
 
+def fake_cargo(tmp_path: Path, executable: Path) -> None:
+    """A cargo whose programs hold the arguments that they were built with."""
+    message = (
+        f'{{"reason":"compiler-artifact","target":{{"name":"prog"}},"executable":"{executable}"}}'
+    )
+    program(
+        tmp_path / "bin/cargo",
+        f'[ "$1" = --version ] && echo cargo 1.95.0 && echo host: here-linux-gnu && exit\n'
+        f"mkdir -p {executable.parent}; rm -f {executable}\n"
+        f'echo "$@" > {executable}\n'
+        f"echo '{message}'",
+    )
+
+
 def person(home: Path) -> toolchain.Person:
     return toolchain.Person(os.geteuid(), os.getegid(), home, "someone")
 
@@ -67,17 +81,7 @@ def test_builds_with_other_features_do_not_replace_each_other(
     root, target = tmp_path / "root", tmp_path / "target"
     (root).mkdir()
     (root / "Cargo.toml").write_text("[workspace]\n")
-    executable = target / "release/prog"
-    message = (
-        f'{{"reason":"compiler-artifact","target":{{"name":"prog"}},"executable":"{executable}"}}'
-    )
-    program(
-        tmp_path / "bin/cargo",
-        f'[ "$1" = --version ] && echo cargo 1.95.0 && echo host: here-linux-gnu && exit\n'
-        f"mkdir -p {executable.parent}; rm -f {executable}\n"
-        f'echo "$@" > {executable}\n'
-        f"echo '{message}'",
-    )
+    fake_cargo(tmp_path, target / "release/prog")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setenv("CARGO_TARGET_DIR", str(target))
     monkeypatch.delenv(toolchain.PROFILE_VARIABLE, raising=False)
@@ -91,6 +95,27 @@ def test_builds_with_other_features_do_not_replace_each_other(
     assert "--locked --profile release" in plain.read_text()
     assert "--target here-linux-gnu" in plain.read_text()
     assert "+crt-static" in plain.read_text()
+
+
+def test_another_commit_is_built_where_this_clones_artefacts_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So only what differs is compiled; the programs are kept apart all the same."""
+    target = tmp_path / "target"
+    roots = [tmp_path / "clone", tmp_path / "other"]
+    for root in roots:
+        root.mkdir()
+        (root / "Cargo.toml").write_text("[workspace]\n")
+    fake_cargo(tmp_path, target / "release/prog")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setattr(toolchain, "_ROOT", roots[0])
+    monkeypatch.delenv("CARGO_TARGET_DIR", raising=False)
+    monkeypatch.setenv(toolchain.PROFILE_VARIABLE, "quick")
+
+    other = toolchain.build("p", root=roots[1], commit="0123abcd")["prog"]
+
+    assert f"--target-dir {roots[0] / 'target'}" in other.read_text()
+    assert other == roots[0] / "target/meshmark/quick-0123abcd/prog"
 
 
 def test_a_failed_build_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,10 @@ _SECONDS_PER_TEST = 300
 @click.option("--long", is_flag=True, help="Lengthen what is a matter of duration.")
 @click.option("--seed", default=1, show_default=True, help="Seed of all random choices.")
 @click.option("--mesh-mutant", metavar="ID", help="Install the mesh with this planted defect.")
+@click.option(
+    "--previous", default=Options().previous, show_default=True, metavar="REF",
+    help="Build that the checks of upgrades start from: a git ref.",
+)  # fmt: skip
 @click.option("--all", "every_check", is_flag=True, help="mutants: every check, every mutant.")
 @click.option(
     "--out", default="out", show_default=True, type=click.Path(file_okay=False, path_type=Path),
@@ -70,6 +74,7 @@ def command(
     long: bool,
     seed: int,
     mesh_mutant: str | None,
+    previous: str,
     every_check: bool,
     out: Path,
     run_dir: Path | None,
@@ -91,6 +96,7 @@ def command(
         long=long,
         lane=Lane(lane) if lane else None,
         mutant=mesh_mutant,
+        previous=previous,
         seed=seed,
         run_dir=run_dir,
         out=out,
@@ -137,6 +143,7 @@ def pytest_arguments(options: Options) -> list[str]:
         ("--proxy-binary", options.proxy_binary and options.proxy_binary.absolute()),
         ("--lane", options.lane),
         ("--mesh-mutant", options.mutant),
+        ("--previous", options.previous),
         ("--run-dir", options.run_dir and options.run_dir.absolute()),
         ("-k", options.selection),
     ):

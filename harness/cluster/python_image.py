@@ -28,9 +28,12 @@ def python_image(
     *arguments: str,
     env: Mapping[str, str] | None = None,
     besides: Sequence[str] = (),
+    root: Path = _ROOT,
 ) -> Image:
     """
     The image that runs `python -m module`, with this interpreter and its packages at their paths.
+
+    root: the folder with the packages of this project, where they are not this clone's.
 
     Of the clone it shows the packages only, not the folders around them: those may be closed to
     the container's user, as the ones are that tox makes.
@@ -42,7 +45,7 @@ def python_image(
         EnvironmentLacks: a folder itself is closed to other users, as with a umask of 077.
 
     """
-    folders = _folders()
+    folders = _folders(root)
     for folder in folders:
         if folder.stat().st_mode & 0o005 != 0o005:
             raise EnvironmentLacks(
@@ -53,11 +56,11 @@ def python_image(
         reference=reference,
         binds=[(folder, str(folder)) for folder in folders],
         entrypoint=[sys.executable, "-m", module, *arguments],
-        env=env,
+        env=env if root == _ROOT else {**(env or {}), "PYTHONPATH": str(root)},
         user=_USER,
         portable=Image(
             reference=reference,
-            binds=_modules({module.partition(".")[0], *besides}),
+            binds=_modules(root, {module.partition(".")[0], *besides}),
             entrypoint=["/usr/bin/python3", "-m", module, *arguments],
             env=env,
             user=_USER,
@@ -67,14 +70,14 @@ def python_image(
     )
 
 
-def _modules(packages: set[str]) -> list[Bind]:
+def _modules(root: Path, packages: set[str]) -> list[Bind]:
     return [
-        Bind(path, f"{_SITE}/{path.relative_to(_ROOT)}")
+        Bind(path, f"{_SITE}/{path.relative_to(root)}")
         for package in sorted(packages)
-        for path in sorted((_ROOT / package).rglob("*.py"))
+        for path in sorted((root / package).rglob("*.py"))
     ]
 
 
-def _folders() -> Sequence[Path]:
-    packages = {_ROOT / name for name in _PACKAGES if (_ROOT / name).is_dir()}
+def _folders(root: Path) -> Sequence[Path]:
+    packages = {root / name for name in _PACKAGES if (root / name / "__init__.py").is_file()}
     return sorted({Path(sys.prefix), Path(sys.base_prefix), *packages})

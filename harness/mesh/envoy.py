@@ -91,6 +91,10 @@ class EnvoyMesh:
             raise Unsupported("mutant and proxy binary", _WHY)
         cluster.load_images(self.images(options))
 
+    def upgrade(self, cluster: Cluster, options: MeshOptions) -> None:
+        """There is one build, and no control plane."""
+        raise Unsupported(Feature.UPGRADE, _WHY)
+
     def uninstall(self, cluster: Cluster) -> None:
         """Nothing to remove: sidecars go with their pods."""
 

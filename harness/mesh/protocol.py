@@ -54,6 +54,7 @@ class Feature(enum.StrEnum):
     LIFECYCLE = "lifecycle"
     CONTROL_PLANE = "control-plane"
     TELEMETRY = "telemetry"
+    UPGRADE = "upgrade"
 
 
 class MeshOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,14 +64,18 @@ class MeshOptions(msgspec.Struct, frozen=True, kw_only=True):
     leaf_lifetime_s: how long a workload's certificate lives.
     proxy_binary: an executable that takes the place of the mesh's own proxy, where it can.
     mutant: the planted defect to install with; only the reference mesh has any.
-    control_plane_module: what the reference mesh's control plane runs; who plants a defect names
-        the twin that takes it.
+    control_plane_module, refmesh_module: what the reference mesh's control plane and its `refmesh`
+        run; who plants a defect names the twins that take it.
+    build: another build than the usual one, as the driver names builds; a git ref for the
+        reference mesh.
     """
 
     leaf_lifetime_s: float = 86_400.0
     proxy_binary: Path | None = None
     mutant: str | None = None
     control_plane_module: str = "reference_mesh.control_plane"
+    refmesh_module: str = "reference_mesh.cli"
+    build: str | None = None
 
 
 class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,6 +190,13 @@ class Mesh(Protocol):
 
     def install(self, cluster: Cluster, options: MeshOptions) -> None:
         """Install the mesh and return when it can take workloads."""
+
+    def upgrade(self, cluster: Cluster, options: MeshOptions) -> None:
+        """
+        Put another build in the place of the one that is installed, whichever of them is newer.
+
+        Returns when its control plane can take workloads. Sidecars that run go on as they are.
+        """
 
     def uninstall(self, cluster: Cluster) -> None:
         """Remove what `install` put there."""

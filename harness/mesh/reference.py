@@ -10,18 +10,12 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightkube.resources.core_v1 import Pod
 
-from harness import toolchain
-from harness.cluster import Image
-from harness.cluster.python_image import python_image
-from harness.errors import MeshError
 from harness.mesh import resources, scrape
 from harness.mesh.authority import Authority
 from harness.mesh.intents import Intent, Protocol, Source, Target, TlsMode, TlsPolicy
@@ -37,13 +31,14 @@ from harness.mesh.protocol import (
     Telemetry,
     Validity,
 )
+from harness.mesh.reference_build import ReferenceBuild
 from harness.mesh.reference_issuer import ReferenceIssuer
 from harness.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness.cluster import Cluster
+    from harness.cluster import Cluster, Image
     from harness.mesh.issuance import Issuer
 
 __all__ = ["ReferenceMesh"]
@@ -55,12 +50,6 @@ _TRANSPORT_ALPN = "transport.l5d.io/v1"
 _DEPLOYMENTS = ("linkerd-identity", "linkerd-destination", "linkerd-proxy-injector")
 _CONTROL_PORTS = "9900,9901"
 """The harness's own ports: neither a denying policy nor a dead sidecar may cut it off."""
-
-_PROXY_IMAGE = "meshmark.dev/proxy:0.1.0"
-_INIT_IMAGE = "meshmark.dev/proxy-init:0.1.0"
-_CONTROL_PLANE_IMAGE = "meshmark.dev/control-plane:0.1.0"
-_PROXY_PROGRAMS = ("linkerd2-proxy", "linkerd2-proxy-identity")
-_PROXY_USER = 2102
 
 _ASKED = {
     "apiVersion": "v1",
@@ -89,28 +78,25 @@ class ReferenceMesh:
 
     def version(self) -> str:
         """What `refmesh version --client --short` prints."""
-        return _refmesh("version", "--client", "--short").strip()
+        return ReferenceBuild().version
 
     def features(self) -> frozenset[Feature]:
         """All of them."""
         return frozenset(Feature)
 
     def images(self, options: MeshOptions) -> Sequence[Image]:
-        """Proxy and init container, built by cargo, and the control plane, which is this Python."""
-        return [*_proxy_images(options), _control_plane_image(options)]
+        """Those of the build that the options ask for."""
+        return ReferenceBuild.of(options).images()
 
     def install(self, cluster: Cluster, options: MeshOptions) -> None:
-        """
-        Load the images, then `refmesh install --crds` and `refmesh install`, and wait.
-
-        Also until the API server reaches the injector: its failure policy lets pods through before.
-        """
-        cluster.load_images(self.images(options))
+        """Load the images, then `refmesh install --crds` and `refmesh install`, and wait."""
+        build = ReferenceBuild.of(options)
+        cluster.load_images(build.images())
         client = cluster.client()
-        resources.apply(client, resources.documents(_refmesh("install", "--crds")))
+        resources.apply(client, resources.documents(build.refmesh("install", "--crds")))
         with tempfile.TemporaryDirectory(prefix="meshmark-ca-") as folder:
             files = self._issuer.authority.write(Path(folder))
-            manifest = _refmesh(
+            manifest = build.refmesh(
                 "install",
                 "--ignore-cluster",
                 f"--identity-trust-anchors-file={files.trust_anchors}",
@@ -119,20 +105,27 @@ class ReferenceMesh:
                 f"--set=identity.issuer.issuanceLifetime={_go_duration(options.leaf_lifetime_s)}",
             )
         resources.apply(client, resources.documents(manifest))
-        resources.deployments_available(cluster, _NAMESPACE, _DEPLOYMENTS)
-        asked: Any = Pod.from_dict(self.enroll(_ASKED))
-        until(
-            lambda: client.create(asked, dry_run=True).to_dict()["spec"],
-            what="the mesh's injector is asked about new pods",
-            holds=lambda spec: self.sidecar.container in str(spec),
-            timeout_s=_REACHED_S,
-            hint="Look closer: refmesh check",
-        )
+        self._until_running(cluster, build)
+
+    def upgrade(self, cluster: Cluster, options: MeshOptions) -> None:
+        """
+        As its users do: `refmesh upgrade --crds`, `refmesh upgrade`, wait, `refmesh prune`.
+
+        The build that is brought in runs all three, so that pods run its images.
+        """
+        build = ReferenceBuild.of(options)
+        cluster.load_images(build.images())
+        client, where = cluster.client(), f"--kubeconfig={cluster.kubeconfig.absolute()}"
+        resources.apply(client, resources.documents(build.refmesh("upgrade", "--crds")))
+        manifest = build.refmesh("upgrade", where)
+        resources.apply(client, resources.documents(manifest))
+        self._until_running(cluster, build)
+        resources.remove(client, reversed(resources.documents(build.refmesh("prune", where))))
 
     def uninstall(self, cluster: Cluster) -> None:
         """Delete what `refmesh uninstall` lists."""
-        arguments = ("uninstall", f"--kubeconfig={cluster.kubeconfig}")
-        resources.remove(cluster.client(), resources.documents(_refmesh(*arguments)))
+        listed = ReferenceBuild().refmesh("uninstall", f"--kubeconfig={cluster.kubeconfig}")
+        resources.remove(cluster.client(), resources.documents(listed))
 
     def prepare(self, namespace: str) -> list[Resource]:
         """Nothing: enrolling is a matter of the pod alone."""
@@ -244,38 +237,28 @@ class ReferenceMesh:
         """The three deployments of namespace linkerd."""
         return {_NAMESPACE: _DEPLOYMENTS}
 
+    def _until_running(self, cluster: Cluster, build: ReferenceBuild) -> None:
+        """
+        Wait for the control plane, and until the API server asks this build's injector.
 
-def _proxy_images(options: MeshOptions) -> list[Image]:
-    """The executables at Linkerd's paths; `--proxy-binary` replaces only the proxy itself."""
-    features = ("mutants",) if options.mutant else ()
-    programs = toolchain.build("meshmark-proxy", features=features)
-    if options.proxy_binary:
-        programs |= {"linkerd2-proxy": options.proxy_binary}
-    folder = "/usr/lib/linkerd"
-    init = f"{folder}/linkerd2-proxy-init"
-    proxy = Image(
-        reference=_PROXY_IMAGE,
-        binds=[(programs[name], f"{folder}/{name}") for name in _PROXY_PROGRAMS],
-        entrypoint=[f"{folder}/linkerd2-proxy-identity"],
-        env={"MESHMARK_MUTANT": options.mutant} if options.mutant else {},
-        user=_PROXY_USER,
-    )
-    # Its user is root: the capabilities that its rules need are lost to any other.
-    redirect = Image(
-        reference=_INIT_IMAGE,
-        binds=[(programs["linkerd2-proxy-init"], init)],
-        entrypoint=[init],
-        env=proxy.env,
-        packages=["iptables"],
-    )
-    return [proxy, redirect]
+        Before, a new pod gets the sidecar of an earlier build, or none: that is its failure policy.
+        """
+        resources.deployments_available(cluster, _NAMESPACE, _DEPLOYMENTS)
+        client = cluster.client()
+        asked: Any = Pod.from_dict(self.enroll(_ASKED))
 
+        def sidecars() -> list[str]:
+            spec = client.create(asked, dry_run=True).to_dict()["spec"]
+            containers = [*spec.get("initContainers", []), *spec["containers"]]
+            return [each["image"] for each in containers if each["name"] == self.sidecar.container]
 
-def _control_plane_image(options: MeshOptions) -> Image:
-    """The control plane, which is Python: its module, or the twin that takes a mutant."""
-    env = {"MESHMARK_MUTANT": options.mutant} if options.mutant else {}
-    module = options.control_plane_module
-    return python_image(_CONTROL_PLANE_IMAGE, module, env=env, besides=["reference_mesh"])
+        until(
+            sidecars,
+            what="new pods get this build's sidecar from the injector",
+            holds=lambda images: images == [build.proxy_image],
+            timeout_s=_REACHED_S,
+            hint="Look closer: refmesh check",
+        )
 
 
 def _server(name: str, target: Target, *, access: str) -> Resource:
@@ -330,16 +313,6 @@ def _authorization(name: str, server: str, target: Target, source: Source) -> li
             },
         },
     ]
-
-
-def _refmesh(*arguments: str) -> str:
-    command = [sys.executable, "-m", "reference_mesh.cli", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise MeshError(
-            f"refmesh {' '.join(arguments[:2])}: exit code {done.returncode}: {done.stderr.strip()}"
-        )
-    return done.stdout
 
 
 def _go_duration(seconds: float) -> str:

@@ -53,6 +53,10 @@ class Unmeshed:
         if options.mutant or options.proxy_binary:
             raise Unsupported("mutant and proxy binary", _WHY)
 
+    def upgrade(self, cluster: Cluster, options: MeshOptions) -> None:
+        """There is one build, and no control plane."""
+        raise Unsupported(Feature.UPGRADE, _WHY)
+
     def uninstall(self, cluster: Cluster) -> None:
         """Nothing to remove."""
 

@@ -273,6 +273,7 @@ def _configuration(options: Options) -> dict[str, Any]:
         "lane": options.lane.value if options.lane else "all",
         "long": options.long,
         "mutant": options.mutant or "none",
+        "previous": options.previous,
         "proxy binary": options.proxy_binary.name if options.proxy_binary else "own",
     }
 

@@ -32,6 +32,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     proxy_binary: an executable in place of the mesh's own proxy.
     keep: leave cluster and mesh up. long: lengthen what is a matter of duration.
     lane: the only lane to run; None for all. mutant: the planted defect to install with.
+    previous: the build that checks of upgrades come from and go back to, as the mesh names builds.
     run_dir: the run folder; None makes a new one below `out`.
     selection: the `-k` expression, empty for all.
     """
@@ -44,6 +45,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     long: bool = False
     lane: Lane | None = None
     mutant: str | None = None
+    previous: str = "HEAD^"
     seed: int = 1
     run_dir: Path | None = None
     out: Path = Path("out")
@@ -66,6 +68,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             ("--proxy-binary", self.proxy_binary, None),
             ("--lane", self.lane, None),
             ("--mesh-mutant", self.mutant, None),
+            ("--previous", self.previous, plain.previous),
             ("--seed", self.seed, plain.seed),
             ("-k", selection or self.selection, ""),
         ):
@@ -98,6 +101,7 @@ def add_options(parser: pytest.Parser) -> None:
     lanes = [lane.value for lane in Lane]
     group.addoption("--lane", default=None, choices=lanes, help="run the checks of one lane only")
     group.addoption("--mesh-mutant", default=None, help="install with this planted defect")
+    group.addoption("--previous", default=plain.previous, help="build to upgrade from: a git ref")
     group.addoption("--seed", default=plain.seed, type=int, help="seed of all random choices")
     group.addoption("--run-dir", default=None, help="run folder (default: a new one)")
     group.addoption("--out", default=str(plain.out), help="where run folders are made")
@@ -117,6 +121,7 @@ def options_of(config: pytest.Config) -> Options:
         long=config.getoption("--long"),
         lane=Lane(lane) if lane else None,
         mutant=config.getoption("--mesh-mutant"),
+        previous=config.getoption("--previous"),
         seed=config.getoption("--seed"),
         run_dir=_absolute(config.getoption("--run-dir")),
         out=Path(config.getoption("--out")).absolute(),

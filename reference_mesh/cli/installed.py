@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reference_mesh.cli.kubernetes import path
-from reference_mesh.errors import ClusterError, InvalidInput
+from reference_mesh.errors import ClusterError, InvalidInput, RefmeshError
 from reference_mesh.manifests import acceptance, components, names, overrides, serving
 from reference_mesh.manifests.certificates import Credentials, KeyPair
 from reference_mesh.manifests.serving import Serving
@@ -46,7 +46,7 @@ def installation(
 
     Raises:
         ClusterError: there is none, or a part of it is missing.
-        InvalidInput: a part of it is damaged; names it.
+        InvalidInput: a part of it is damaged, or this version does not know it; names it.
 
     """
     stored = kubernetes.find(path("v1", "secrets", namespace, names.OVERRIDES))
@@ -57,6 +57,7 @@ def installation(
             "to install one run: refmesh install | kubectl apply -f -"
         )
     kept = overrides.load(data_of(stored).get(names.OVERRIDES, ""), f"Secret {names.OVERRIDES}")
+    _check_known(kept, namespace)
     external = kept.get("identity", {}).get("issuer", {}).get("scheme") == "kubernetes.io/tls"
     if given is None:
         issuer = None if external else _issuer(kubernetes, namespace)
@@ -122,6 +123,18 @@ def meshed_pods(
     """Pods with a sidecar of this control plane, in one namespace or in all."""
     selector = f"{names.CONTROL_PLANE_NS}={control_plane_ns}"
     return kubernetes.items(path("v1", "pods", namespace), labelSelector=selector)
+
+
+def _check_known(kept: Mapping[str, Any], namespace: str) -> None:
+    """Refuse choices that this version cannot keep: it would undo them without a word."""
+    try:
+        overrides.combine(kept)
+    except RefmeshError as error:
+        raise InvalidInput(
+            f"Secret {namespace}/{names.OVERRIDES}, which keeps what was chosen at installation: "
+            f"{error}. A refmesh of another version wrote it, and this one is {names.VERSION}: "
+            "use that version or a newer one, or take the value out of the Secret"
+        ) from error
 
 
 def _issuer(kubernetes: Kubernetes, namespace: str) -> KeyPair:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
+from harness import mesh as meshes
+from harness.errors import EnvironmentLacks
+from harness.mesh.protocol import Feature, MeshOptions
+from suites.conftest import build
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from harness.plugin import Check
+    from harness.plugin import Check, Options
     from harness.record.catalogue import Lane
     from suites.lab import Lab, Member, Space
+
+
+_UPGRADES = ("cp-10", "cp-13")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +60,36 @@ def world(check: Check, lab: Lab, world_of: Callable[[Lane], World]) -> World:
     """The world of this check's lane, in a lab that still answers."""
     with check.phase("arrange"):
         return world_of(check.entry.lane)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_meshmark_prepare(
+    config: pytest.Config, options: Options, progress: Callable[[str], None]
+) -> None:
+    """Build what upgrades start from, where the selection may hold a check of them."""
+    driver = meshes.driver(options.mesh)
+    words = re.findall(r"[\w-]+", options.selection.lower())
+    wanted = not words or any(word in check_id for word in words for check_id in _UPGRADES)
+    if wanted and Feature.UPGRADE in driver.features():
+        progress(f"building the mesh of {options.previous}, to upgrade from")
+        with contextlib.suppress(EnvironmentLacks):  # the checks will say it
+            build(options, MeshOptions(build=options.previous))
+
+
+@pytest.fixture
+def previous(check: Check, lab: Lab, run_options: Options) -> MeshOptions:
+    """The lab's options with the build before this one, whose images the cluster has."""
+    options = MeshOptions(
+        leaf_lifetime_s=lab.options.leaf_lifetime_s,
+        proxy_binary=lab.options.proxy_binary,
+        build=run_options.previous,
+    )
+    with check.phase("arrange"):
+        try:
+            lab.cluster.load_images(lab.mesh.images(options))
+        except EnvironmentLacks as lacking:
+            pytest.skip(str(lacking))
+    return options
 
 
 @contextlib.contextmanager

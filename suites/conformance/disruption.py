@@ -1,4 +1,4 @@
-"""Events that a mesh must get over: rollouts, outages of its control plane. Each is undone here."""
+"""Events that a mesh must get over: rollouts, outages, upgrades. Each is undone here."""
 
 from __future__ import annotations
 
@@ -15,9 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from harness.mesh.protocol import MeshOptions
     from suites.lab import Lab, Member
 
-__all__ = ["LINGER", "control_plane_down", "issuer_down", "restart_control_plane", "roll", "scale"]
+__all__ = [
+    "LINGER",
+    "control_plane_down",
+    "issuer_down",
+    "other_build",
+    "restart_control_plane",
+    "roll",
+    "scale",
+    "until_gone",
+    "upgrade",
+]
 
 LINGER = ("--linger", "2s")
 """A server goes on accepting until its peers have heard that it goes, as a preStop pause does."""
@@ -59,14 +70,42 @@ def _down(lab: Lab, deployments: Mapping[str, Sequence[str]]) -> Iterator[None]:
 def restart_control_plane(lab: Lab) -> None:
     """Replace every pod of the control plane, and return when only the new ones are left."""
     client = lab.cluster.client()
-    for namespace, names in lab.mesh.control_plane().items():
+    with _control_plane_replaced(lab):
+        for namespace, names in lab.mesh.control_plane().items():
+            for name in names:
+                resources.restart(client, namespace, name)
+            resources.deployments_available(lab.cluster, namespace, names, timeout_s=_AVAILABLE_S)
+
+
+def upgrade(lab: Lab, options: MeshOptions) -> None:
+    """Put another build of the mesh in; returns when the control plane is that build's alone."""
+    with _control_plane_replaced(lab):
+        lab.mesh.upgrade(lab.cluster, options)
+
+
+@contextlib.contextmanager
+def other_build(lab: Lab, options: MeshOptions) -> Iterator[None]:
+    """Another build of the mesh is in within the block; the lab's own is back when it has ended."""
+    try:
+        upgrade(lab, options)
+        yield
+    finally:
+        upgrade(lab, lab.options)
+
+
+@contextlib.contextmanager
+def _control_plane_replaced(lab: Lab) -> Iterator[None]:
+    """The block replaces every pod of the control plane; the old ones are gone after it."""
+    before = {
+        (namespace, name): _pods(lab, namespace, name)
+        for namespace, names in lab.mesh.control_plane().items()
+        for name in names
+    }
+    for namespace in lab.mesh.control_plane():
         lab.logbook.read(lab.cluster, namespace)  # as above
-        before = {name: _pods(lab, namespace, name) for name in names}
-        for name in names:
-            resources.restart(client, namespace, name)
-        resources.deployments_available(lab.cluster, namespace, names, timeout_s=_AVAILABLE_S)
-        for name in names:
-            _until_gone(lab, namespace, name, before[name])
+    yield
+    for (namespace, name), pods in before.items():
+        _until_gone(lab, namespace, name, pods)
 
 
 def roll(member: Member) -> set[str]:
@@ -92,6 +131,11 @@ def scale(member: Member, replicas: int) -> set[str]:
     after = set(member.pod_names())
     _until_gone(space.lab, space.name, member.role.name, before - after)
     return after
+
+
+def until_gone(member: Member) -> None:
+    """Wait until a member that is a deployment has no pod, not even one that is going away."""
+    _until_gone(member.space.lab, member.space.name, member.role.name)
 
 
 def _until_gone(lab: Lab, namespace: str, name: str, pods: set[str] | None = None) -> None:

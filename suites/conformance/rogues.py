@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from harness.errors import MeshError
 from harness.mesh.protocol import Certificate, Root, Validity
 from harness.stats.shares import upper_bound_of_zero
 from harness.waiting import until
@@ -18,6 +19,8 @@ from harness.workload.rogue import TlsProbe, TransportHeader, h1
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from cryptography import x509
 
     from harness.plugin import Check
     from harness.workload.helper import Helper, RogueServer
@@ -35,6 +38,7 @@ __all__ = [
     "posing",
     "refuses",
     "refuses_server",
+    "shown_chain",
     "until_refused",
 ]
 
@@ -105,6 +109,22 @@ def at_application(server: Member, certificate: Certificate | None) -> TlsProbe:
         key_pem=certificate.key_pem if certificate else None,
         send=h1(f"{server.host}:{HTTP_PORT}"),
     )
+
+
+def shown_chain(
+    helper: Helper, member: Member, *, address: str | None = None
+) -> list[x509.Certificate]:
+    """
+    The certificates that a member shows to its peers, leaf first.
+
+    Raises:
+        MeshError: it shows none.
+
+    """
+    report = helper.tls_probe(at_ingress(member, None, address=address))
+    if not report.certificates:
+        raise MeshError(f"{member.role.name} shows no certificate: {report.error} {report.message}")
+    return report.certificates
 
 
 def accepts(check: Check, helper: Helper, probe: TlsProbe, what: str) -> TlsReport:

@@ -13,6 +13,7 @@ from harness.workload.plans import Messages, Plan, steer
 from harness.workload.pods import HTTP_PORT, TCP_PORT
 from suites.conformance.continuity import continuous
 from suites.conformance.disruption import LINGER, restart_control_plane, roll, scale
+from suites.conformance.first_last import FirstAndLast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,28 +69,12 @@ def test_scaling_loses_nothing(check: Check, lab: Lab, world: World) -> None:
 def test_sidecar_outlives_the_application(check: Check, lab: Lab, world: World) -> None:
     """Calls that an application makes first and last go through its sidecar."""
     with lab.space("lc-03") as space:
-        plans = {
-            moment: Plan(url=world.server.url(), id=f"{check.id}-{moment}", deadline_s=5.0)
-            for moment in ("start", "term")
-        }
         with check.phase("measure"):
-            since = world.server.app.summary().last
-            flags = [
-                word
-                for moment, plan in plans.items()
-                for word in (f"--on-{moment}", plan.json().decode())
-            ]
-            member = space.deploy("client", replicas=PODS, arguments=tuple(flags))
+            calls = FirstAndLast(check, world.server)
+            member = space.deploy("client", replicas=PODS, arguments=calls.arguments)
             scale(member, 0)
         with check.phase("reconcile"):
-            arrived = world.server.app.settled(since).by_id()
-            seen = {
-                moment: [tuple(a.client_ids) for a in arrived.get(f"{plan.id}-0", [])]
-                for moment, plan in plans.items()
-            }
-            check.measured(sum(map(len, seen.values())), "calls", n=2 * PODS)
-            everyone = [(member.identity,)] * PODS
-            check.equal(seen, dict.fromkeys(plans, everyone), "identities of first and last calls")
+            calls.all_known(member, PODS)
 
 
 @check("LC-04")

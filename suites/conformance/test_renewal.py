@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import MeshError, NotInTime
+from harness.errors import NotInTime
 from harness.mesh import resources
 from harness.plugin import check
 from harness.waiting import until
@@ -194,10 +194,7 @@ def test_nothing_goes_out_in_plaintext(check: Check, lab: Lab, world: World) -> 
 
 def _leaf(prober: Member, member: Member) -> Certificate:
     """The certificate that a member shows to its peers."""
-    report = prober.helper.tls_probe(rogues.at_ingress(member, None))
-    if not report.certificates:
-        raise MeshError(f"{member.role.name} shows no certificate: {report.error} {report.message}")
-    return report.certificates[0]
+    return rogues.shown_chain(prober.helper, member)[0]
 
 
 @dataclasses.dataclass

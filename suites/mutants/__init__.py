@@ -1,1 +1,1 @@
-"""Planted defects of the control plane; those of the proxy are in its own sources."""
+"""Planted defects of the control plane and `refmesh`; those of the proxy are in its sources."""

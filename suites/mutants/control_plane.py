@@ -12,7 +12,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from suites.mutants import injecting, issuing, permitting
+from suites.mutants import discovering, injecting, issuing, permitting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,7 @@ DEFECTS: dict[str, Callable[[], None]] = {
     **issuing.DEFECTS,
     **injecting.DEFECTS,
     **permitting.DEFECTS,
+    **discovering.DEFECTS,
 }
 """What to do to the modules of the control plane, by the defect's id in the catalogue."""
 

@@ -79,7 +79,7 @@ def test_the_driver_brings_the_images_that_the_mesh_names(monkeypatch: pytest.Mo
     """Each with its own program, and with iptables where rules are set."""
     names = ("linkerd2-proxy", "linkerd2-proxy-identity", "linkerd2-proxy-init")
     programs = {name: Path("/built", name) for name in names}
-    monkeypatch.setattr(toolchain, "build", lambda _package, *, features: dict(programs))
+    monkeypatch.setattr(toolchain, "build", lambda _package, **_: dict(programs))
     values = Values()
     named = [(each.name, each.version) for each in (values.proxy.image, values.proxy_init.image)]
     named.append((values.controller_image, values.controller_image_version))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,6 +63,62 @@ def refmesh(cluster: EmbeddedCluster, *arguments: str) -> str:
     result = CliRunner().invoke(main, ["--kubeconfig", str(cluster.kubeconfig), *arguments])
     assert result.exit_code == 0, result.output
     return result.stdout
+
+
+def kubectl(cluster: EmbeddedCluster, *arguments: str, stdin: str) -> str:
+    done = subprocess.run(
+        ["kubectl", *arguments, "-f", "-"],
+        env={**os.environ, "KUBECONFIG": str(cluster.kubeconfig)},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+LEFT_OVER = """
+apiVersion: v1
+kind: Service
+metadata:
+  name: linkerd-of-old
+  namespace: linkerd
+  labels: {linkerd.io/control-plane-ns: linkerd}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: linkerd-linkerd-of-old
+  labels: {linkerd.io/control-plane-ns: linkerd}
+rules: []
+"""
+
+
+@pytest.mark.cluster
+def test_a_real_kubectl_upgrades_and_prunes(cluster: EmbeddedCluster) -> None:
+    """What an upgrade leaves alone is `unchanged`; what it left over goes, and nothing else."""
+    kubectl(cluster, "apply", stdin=refmesh(cluster, "install", "--crds"))
+    kubectl(cluster, "apply", stdin=refmesh(cluster, "install"))
+    again = kubectl(cluster, "apply", stdin=refmesh(cluster, "upgrade", "--crds"))
+    again += kubectl(cluster, "apply", stdin=refmesh(cluster, "upgrade"))
+    assert {line.split()[-1] for line in again.splitlines()} == {"unchanged"}
+    nothing = kubectl(cluster, "delete", stdin=refmesh(cluster, "prune"))
+    assert nothing == "No resources found\n"
+
+    kubectl(cluster, "apply", stdin=LEFT_OVER)
+    changed = refmesh(cluster, "upgrade", "--set", "proxy.image.version=next")
+    told = kubectl(cluster, "apply", stdin=changed)
+    assert "secret/linkerd-identity-issuer unchanged" in told
+    assert "configmap/linkerd-identity-trust-roots unchanged" in told
+    assert "deployment.apps/linkerd-destination configured" in told
+    assert kubectl(cluster, "delete", stdin=refmesh(cluster, "prune")).splitlines() == [
+        'service "linkerd-of-old" deleted',
+        'clusterrole.rbac.authorization.k8s.io "linkerd-linkerd-of-old" deleted',
+    ]
+    kubectl(cluster, "delete", stdin=refmesh(cluster, "uninstall", "--force"))
+    assert "√" in refmesh(cluster, "check", "--pre")
 
 
 @pytest.mark.cluster

@@ -53,6 +53,20 @@ def test_upgrade_keeps_what_users_put_beside_it(
     assert installed.of("ConfigMap", "linkerd-config")["data"]["global"] == settings
 
 
+def test_upgrade_does_not_lose_a_choice_that_it_does_not_know(
+    refmesh: Callable[..., Result], installed: Any
+) -> None:
+    """A newer version made the installation: going back is not refused, losing settings is."""
+    newer = base64.b64encode(b"proxy: {fromTheFuture: 3}").decode()
+    installed.of("Secret", "linkerd-config-overrides")["data"]["linkerd-config-overrides"] = newer
+    for command in ("upgrade", "prune"):
+        refused = refmesh(command)
+        assert refused.exit_code == 1
+        assert "unknown value `proxy.fromTheFuture`" in refused.stderr
+        assert "linkerd/linkerd-config-overrides" in refused.stderr
+        assert "another version" in refused.stderr
+
+
 def test_upgrade_needs_an_installation(refmesh: Callable[..., Result]) -> None:
     refused = refmesh("upgrade")
     assert refused.exit_code == 1
