@@ -41,6 +41,11 @@ fn request(number: usize) -> String {
     format!("GET /{number} HTTP/1.1\r\nHost: web\r\n\r\n")
 }
 
+/// After its answer the connection ends.
+fn last_request(number: usize) -> String {
+    format!("GET /{number} HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n")
+}
+
 /// All that a client gets of an answer that may break off, up to the end of its connection.
 async fn cut(mut stream: TcpStream, number: usize) -> String {
     let sent = stream.write_all(request(number).as_bytes()).await;
@@ -49,6 +54,44 @@ async fn cut(mut stream: TcpStream, number: usize) -> String {
     // How it is told, by a reset or an end, is not the point.
     let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8(answer).expect("text")
+}
+
+#[tokio::test]
+async fn a_head_that_is_none_is_answered_with_502() {
+    let ok = "HTTP/1.1 200 OK\r\n";
+    let body = "\r\nabc";
+    let held = [
+        "NONSENSE\r\n\r\n".to_owned(),
+        "SSH-2.0-server\r\n".to_owned(),
+        "HTTP/1.1 2000 OK\r\n\r\n".to_owned(),
+        "HTTP/1.1 099 Low\r\n\r\n".to_owned(),
+        "HTTP/2.0 200 OK\r\n\r\n".to_owned(),
+        format!("{ok}no colon\r\n\r\n"),
+        format!("{ok}name : value\r\n\r\n"),
+        format!("{ok}X: a\r\n folded\r\n\r\n"),
+        format!("{ok}X: a\0b\r\n\r\n"),
+        format!("{ok}Content-Length: +3\r\n{body}"),
+        format!("{ok}Content-Length: 3\r\nContent-Length: 4\r\n{body}"),
+        format!("{ok}Transfer-Encoding: gzip\r\n{body}"),
+        format!("{ok}Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n{body}"),
+        format!("{ok}Transfer-Encoding: chunked, identity\r\n{body}"),
+        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
+        format!("{ok}X: {}\r\n\r\n", "a".repeat(200_000)),
+        format!("{ok}{}\r\n", "X: a\r\n".repeat(500)),
+    ];
+    let early = ["", "HTTP/1.", "HTTP/1.1 200 OK\r\nContent-Le"];
+    let held = held.map(|text| (text, Then::Hold));
+    let early = early.map(|text| (text.to_owned(), Then::Close));
+    let answers: Vec<Answer> = held.into_iter().chain(early).collect();
+
+    let mesh = Mesh::start(plain_state()).await;
+    answer(mesh.listen(), answers.clone());
+    for (number, (text, _)) in answers.iter().enumerate() {
+        let seen = exchange(mesh.dial(), last_request(number)).await;
+        let told = &text[..text.len().min(60)];
+        assert!(seen.starts_with("HTTP/1.1 502 "), "{told:?}: {seen}");
+        assert_eq!(seen.matches("HTTP/1.1").count(), 1, "{told:?}: {seen}");
+    }
 }
 
 #[tokio::test]
@@ -114,7 +157,23 @@ async fn a_length_beside_chunks_is_dropped() {
     let mut body = [0; "3\r\nabc\r\n0\r\n\r\n".len()];
     stream.read_exact(&mut body).await.expect("body");
     assert_eq!(&body, b"3\r\nabc\r\n0\r\n\r\n");
-    let next = request(1).replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
-    let seen = exchange(stream, next).await;
+    let seen = exchange(stream, last_request(1)).await;
     assert!(seen.ends_with("\r\n\r\nnext"), "{seen}");
+}
+
+#[tokio::test]
+async fn what_follows_a_response_is_no_other_ones() {
+    let first = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
+    let smuggled = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled";
+    let next = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext";
+    let answers = [format!("{first}{smuggled}"), next.to_owned()];
+    let mesh = Mesh::start(plain_state()).await;
+    answer(
+        mesh.listen(),
+        answers.map(|text| (text, Then::Hold)).to_vec(),
+    );
+    for (number, body) in [(0, "abc"), (1, "next")] {
+        let seen = exchange(mesh.dial(), last_request(number)).await;
+        assert!(seen.ends_with(&format!("\r\n\r\n{body}")), "{seen}");
+    }
 }
