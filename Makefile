@@ -6,7 +6,7 @@ VENV   := .venv
 TOX    := $(VENV)/bin/tox
 
 .DEFAULT_GOAL := help
-.PHONY: help conformance test mutants perf doctor clean prerequisites privilege
+.PHONY: help conformance conformance-kind test mutants perf doctor clean prerequisites privilege
 
 # With sudo only what needs root runs as root. Everything else is done as the user who called it, in
 # whose home the Rust toolchain may be; files that root made all the same are handed back.
@@ -33,16 +33,21 @@ all_tests = $(TOX) run -e $(FREE_ENVS),$(ROOT_ENVS)
 endif
 
 help:
-	@echo 'make conformance   build the reference mesh, run the conformance suite, write out/latest/report.html'
-	@echo 'make test          every test of the project (lint, types, Python, Rust, cluster, conformance)'
-	@echo 'make mutants       run the checks against planted defects and write the kill matrix'
-	@echo 'make perf          latency and memory of the mesh against no mesh'
-	@echo 'make doctor        what this machine lacks, and the command that installs it'
-	@echo 'make clean         remove what was built here'
+	@echo 'make conformance        build the reference mesh, run the conformance suite, write out/latest/report.html'
+	@echo 'make conformance-kind   the same on real Kubernetes, by kind'
+	@echo 'make test               every test of the project (lint, types, Python, Rust, cluster, conformance)'
+	@echo 'make mutants            run the checks against planted defects and write the kill matrix'
+	@echo 'make perf               latency and memory of the mesh against no mesh'
+	@echo 'make doctor             what this machine lacks, and the command that installs it'
+	@echo 'make clean              remove what was built here'
 
 conformance: privilege $(TOX)
 	@[ -e .tox/conformance ] || echo 'Making the environment of the suite (once) …'
 	@$(call with_root,conformance)
+
+conformance-kind: $(TOX)
+	@[ -e .tox/conformance-kind ] || echo 'Making the environment of the suite (once) …'
+	@$(call with_root,conformance-kind)
 
 test: privilege $(TOX)
 	@$(all_tests)

@@ -19,6 +19,7 @@ from harness.record.model import Figure
 from harness.workload import image as workload_image
 from suites import kind_plugin
 from suites.lab import Lab
+from suites.mutants import control_plane
 from suites.probes import probing
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def lab(check: Check, lab_of: Callable[[Lane], Lab]) -> Lab:
 def _cluster(request: pytest.FixtureRequest, options: Options, lane: Lane) -> Iterator[Cluster]:
     """The cluster of a lane, made by pytest-kind where that is loaded."""
     if options.engine == "kind" and kind_plugin.is_loaded(request.config):
-        yield kind_plugin.made(request, lane, keep=options.keep)
+        with contextlib.closing(kind_plugin.made(request, lane, keep=options.keep)) as cluster:
+            yield cluster
         return
     name = f"meshmark-{lane}-{os.getpid()}"
     with choice.opened(options.cluster, name=name, keep=options.keep) as cluster:
@@ -132,6 +134,10 @@ def _figure(context: RunContext, name: str, value: float, target: float) -> None
 
 def _mesh_options(options: Options, lane: Lane) -> MeshOptions:
     lifetime_s = SHORT_LEAF_LIFETIME_S if lane is Lane.SHORT else MeshOptions().leaf_lifetime_s
+    module = control_plane.__name__ if options.mutant else MeshOptions().control_plane_module
     return MeshOptions(
-        leaf_lifetime_s=lifetime_s, proxy_binary=options.proxy_binary, mutant=options.mutant
+        leaf_lifetime_s=lifetime_s,
+        proxy_binary=options.proxy_binary,
+        mutant=options.mutant,
+        control_plane_module=module,
     )

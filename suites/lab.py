@@ -98,12 +98,14 @@ class Space:
         ports: tuple[int, ...] = (),
         annotations: dict[str, str] | None = None,
         node: str | None = None,
+        liveness_path: str = "",
         wait: bool = True,
     ) -> Member:
         """
         Bring a workload up, as a bare pod, or as a Deployment when `replicas` is given.
 
         impostor: peers take it for a member of the mesh, though no sidecar runs in it.
+        liveness_path: of a probe at the HTTP port; none when empty.
         helper: with the container that captures packets, plays rogue peers and sends signals.
         node: the one that its pods run on; None leaves that to the cluster.
         wait: return when all its pods are ready.
@@ -117,6 +119,7 @@ class Space:
             ports=ports,
             annotations=annotations or {},
             node=node,
+            liveness_path=liveness_path,
         )
         made = [pods.service_account(role)]
         if service:

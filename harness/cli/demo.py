@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,20 +54,20 @@ def command(
 
     Its pods are in the mesh when their namespace is annotated before they are made.
     """
-    cluster = _cluster(name, kubeconfig, context)
-    client = cluster.client()
-    objects = manifests(namespace)
-    if remove:
-        resources.remove(client, objects)
-        click.echo(f"removed web, api and database from namespace {namespace}")
-        return
-    _make_namespace(client, namespace)
-    resources.apply(client, objects)
-    click.echo(f"waiting for web, api and database in namespace {namespace}", err=True)
-    resources.deployments_available(cluster, namespace, _NAMES)
-    again = _this_command(namespace, name, kubeconfig, context)
-    for line in _to_look_at(namespace, again, meshed=_is_meshed(client, namespace)):
-        click.echo(line)
+    with contextlib.closing(_cluster(name, kubeconfig, context)) as cluster:
+        client = cluster.client()
+        objects = manifests(namespace)
+        if remove:
+            resources.remove(client, objects)
+            click.echo(f"removed web, api and database from namespace {namespace}")
+            return
+        _make_namespace(client, namespace)
+        resources.apply(client, objects)
+        click.echo(f"waiting for web, api and database in namespace {namespace}", err=True)
+        resources.deployments_available(cluster, namespace, _NAMES)
+        again = _this_command(namespace, name, kubeconfig, context)
+        for line in _to_look_at(namespace, again, meshed=_is_meshed(client, namespace)):
+            click.echo(line)
 
 
 def manifests(namespace: str) -> list[dict[str, Any]]:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["BACKPORTS", "Parts", "examine", "mend", "prepare"]
 
 BACKPORTS = Path("/etc/apt/sources.list.d/meshmark-backports.list")
-_BACKPORTS_LINE = "deb http://deb.debian.org/debian bookworm-backports main\n"
 _BACKPORTED_GO = "golang-1.23-go"
 
 
@@ -35,6 +34,7 @@ class Parts:
     How Docker and the tools are asked; tests ask others.
 
     daemon, find_go and tool raise EnvironmentLacks where there is none.
+    mirror: where this machine's apt gets Debian 12 from; raises EnvironmentLacks where it does not.
     """
 
     daemon: Callable[[], docker.Daemon] = docker.daemon
@@ -46,6 +46,7 @@ class Parts:
     tool: Callable[[str], str] = tools.find
     image: Callable[[], node_image.Choice | None] = node_image.in_docker
     has_old_go: Callable[[], bool] = go.packaged_is_too_old
+    mirror: Callable[[], str] = go.debian_mirror
 
 
 def examine(machine: Machine, parts: Parts) -> list[Finding]:
@@ -67,7 +68,8 @@ def examine(machine: Machine, parts: Parts) -> list[Finding]:
 def prepare(parts: Parts, findings: Sequence[Finding]) -> None:
     """Let apt know of Go's package where only Debian's backports have one that is new enough."""
     if parts.has_old_go() and any(one.package == _BACKPORTED_GO for one in findings if not one.met):
-        BACKPORTS.write_text(_BACKPORTS_LINE, encoding="ascii")
+        line = f"deb {parts.mirror()} bookworm-backports main\n"
+        BACKPORTS.write_text(line, encoding="ascii")
 
 
 def mend(parts: Parts, told: Callable[[str], None]) -> None:

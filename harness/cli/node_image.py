@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cluster.kind import docker
-from harness.cluster.kind.node_image import BUILT, build
+from harness.cluster.kind.node_image import BUILT, build, node_image
 from harness.errors import EnvironmentLacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from harness.cluster.kind.go import Progress
+    from harness.cluster.kind.node_image import Choice
 
 __all__ = ["command"]
 
@@ -36,7 +37,12 @@ def command() -> None:
 
 @command.command("build")
 @click.option("--tag", default=BUILT, show_default=True, help="Name of the image in Docker.")
-def _build(tag: str) -> None:
+@click.option(
+    "--if-needed",
+    is_flag=True,
+    help="Build nothing where Docker has an image of nodes, or can pull kind's own.",
+)
+def _build(tag: str, if_needed: bool) -> None:
     """
     Build a node image from Debian packages and Go modules.
 
@@ -44,6 +50,9 @@ def _build(tag: str) -> None:
     again.
     """
     docker.daemon()
+    if if_needed and (found := _found()):
+        click.echo(f"nodes are made from {found.reference}: {found.reason}")
+        return
     if build.is_current(tag):
         click.echo(f"{tag} is up to date")
         return
@@ -67,6 +76,15 @@ def _build(tag: str) -> None:
             "what is done so far is kept"
         ) from error
     click.echo(f"{tag} is built, in {time.monotonic() - started_s:.0f} s")
+
+
+def _found() -> Choice | None:
+    """What there is already; what we built ourselves only where nothing has changed since."""
+    try:
+        choice = node_image()
+    except EnvironmentLacks:
+        return None
+    return choice if choice.reference != BUILT or build.is_current(BUILT) else None
 
 
 def _take(title: str, minutes: float, make: Callable[[Progress], object]) -> None:

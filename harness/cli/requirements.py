@@ -126,6 +126,7 @@ def examine(machine: Machine) -> list[Finding]:
     findings = [
         _root(machine),
         *building(machine),
+        program(machine, "mmdebstrap", "mmdebstrap, for images", "mmdebstrap", needed=False),
         program(machine, "nft", "nftables", "nftables"),
         program(machine, "iptables", "iptables", "iptables"),
         program(machine, "ip", "iproute2", "iproute2", version="-V"),

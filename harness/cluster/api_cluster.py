@@ -7,6 +7,7 @@ lightkube from the kubeconfig.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -43,12 +44,24 @@ class ApiCluster:
         self.name = name
         self.kubeconfig = kubeconfig
         self._context = context
+        self._client: lightkube.Client | None = None
+        self._lock = threading.Lock()
 
     def client(self) -> lightkube.Client:
-        """Make a client of this cluster's API."""
-        return lightkube.Client(
-            self._config(), field_manager="meshmark", trust_env=False, timeout=_TIMEOUT
-        )
+        """The one client of this cluster's API, made when first asked for."""
+        with self._lock:
+            if self._client is None:
+                self._client = lightkube.Client(
+                    self._config(), field_manager="meshmark", trust_env=False, timeout=_TIMEOUT
+                )
+            return self._client
+
+    def close(self) -> None:
+        """Close the client's connections; the cluster itself goes on."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
 
     def load_images(self, images: Sequence[Image]) -> None:
         """

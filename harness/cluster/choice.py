@@ -55,13 +55,15 @@ def opened(choice: str, *, name: str, keep: bool = False) -> Iterator[Cluster]:
     """
     engine = engine_of(choice)
     if engine == "external":
-        yield external(choice.removeprefix(_CONTEXT))
+        with contextlib.closing(external(choice.removeprefix(_CONTEXT))) as foreign:
+            yield foreign
         return
     maker = kind if engine == "kind" else embedded
     if keep:
-        yield maker.up(name)
+        with contextlib.closing(maker.up(name)) as kept:
+            yield kept
         return
-    with maker.start(name) as cluster:
+    with maker.start(name) as cluster, contextlib.closing(cluster):
         yield cluster
 
 

@@ -92,7 +92,10 @@ class Cluster(Protocol):
     kubeconfig: Path
 
     def client(self) -> lightkube.Client:
-        """Make a client of this cluster's API; each call makes a new one."""
+        """The client of this cluster's API, shared by all callers; `close` ends it."""
+
+    def close(self) -> None:
+        """Close the client's connections; the cluster itself goes on."""
 
     def load_images(self, images: Sequence[Image]) -> None:
         """Make images known to every node. Loading the same reference again replaces it."""

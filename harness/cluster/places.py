@@ -7,6 +7,7 @@ theirs.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
@@ -39,12 +40,17 @@ def check_name(name: str) -> None:
 
 
 def state_folder() -> Path:
-    """The folder of all clusters: `$XDG_STATE_HOME/meshmark` or `~/.local/state/meshmark`."""
+    """
+    The folder of all clusters: `$XDG_STATE_HOME/meshmark` or `~/.local/state/meshmark`.
+
+    With sudo, the variable and the home of who called it: `meshmark down` without sudo looks there.
+    """
     owner = invoking_user()
-    if owner is not None:
-        return Path(pwd.getpwuid(owner[0]).pw_dir) / ".local" / "state" / "meshmark"
+    home = Path.home() if owner is None else Path(pwd.getpwuid(owner[0]).pw_dir)
     named = os.environ.get("XDG_STATE_HOME", "")
-    return Path(named or Path.home() / ".local" / "state") / "meshmark"
+    if not named and owner is not None:
+        named = _kept_from_us_by_sudo("XDG_STATE_HOME")
+    return Path(named or home / ".local" / "state") / "meshmark"
 
 
 def invoking_user() -> tuple[int, int] | None:
@@ -67,3 +73,23 @@ def make(folder: Path) -> None:
         each.mkdir(mode=0o700, exist_ok=True)
         if owner is not None:
             os.chown(each, *owner)
+
+
+def _kept_from_us_by_sudo(variable: str) -> str:
+    """
+    A variable of who called sudo, which passes few of them on; empty when there is none.
+
+    sudo itself was started with all of them and is the nearest process above this one of that name.
+    """
+    pid = os.getppid()
+    with contextlib.suppress(OSError):
+        while pid > 1:
+            process = Path(f"/proc/{pid}")
+            if process.joinpath("comm").read_text() == "sudo\n":
+                environment = process.joinpath("environ").read_bytes().split(b"\0")
+                start = f"{variable}=".encode()
+                found = [each[len(start) :] for each in environment if each.startswith(start)]
+                return os.fsdecode(found[0]) if found else ""
+            fields = process.joinpath("stat").read_text().rpartition(")")[2].split()
+            pid = int(fields[1])
+    return ""

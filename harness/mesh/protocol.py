@@ -63,11 +63,14 @@ class MeshOptions(msgspec.Struct, frozen=True, kw_only=True):
     leaf_lifetime_s: how long a workload's certificate lives.
     proxy_binary: an executable that takes the place of the mesh's own proxy, where it can.
     mutant: the planted defect to install with; only the reference mesh has any.
+    control_plane_module: what the reference mesh's control plane runs; who plants a defect names
+        the twin that takes it.
     """
 
     leaf_lifetime_s: float = 86_400.0
     proxy_binary: Path | None = None
     mutant: str | None = None
+    control_plane_module: str = "reference_mesh.control_plane"
 
 
 class Enrolment(msgspec.Struct, frozen=True, kw_only=True):

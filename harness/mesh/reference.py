@@ -14,7 +14,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from lightkube.resources.core_v1 import Pod
 
 from harness import toolchain
 from harness.cluster import Image
@@ -36,6 +38,7 @@ from harness.mesh.protocol import (
     Validity,
 )
 from harness.mesh.reference_issuer import ReferenceIssuer
+from harness.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,6 +61,18 @@ _INIT_IMAGE = "meshmark.dev/proxy-init:0.1.0"
 _CONTROL_PLANE_IMAGE = "meshmark.dev/control-plane:0.1.0"
 _PROXY_PROGRAMS = ("linkerd2-proxy", "linkerd2-proxy-identity")
 _PROXY_USER = 2102
+
+_ASKED = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "asked", "namespace": "default"},
+    "spec": {"containers": [{"name": "asked", "image": "asked"}]},
+}
+"""A pod that is never made."""
+
+_REACHED_S = 30.0
+"""A node may take a second or two to learn where a service's pods are."""
+
 _POLICY_API = "policy.linkerd.io"
 
 
@@ -85,7 +100,11 @@ class ReferenceMesh:
         return [*_proxy_images(options), _control_plane_image(options)]
 
     def install(self, cluster: Cluster, options: MeshOptions) -> None:
-        """Load the images, then `refmesh install --crds` and `refmesh install`, and wait."""
+        """
+        Load the images, then `refmesh install --crds` and `refmesh install`, and wait.
+
+        Also until the API server reaches the injector: its failure policy lets pods through before.
+        """
         cluster.load_images(self.images(options))
         client = cluster.client()
         resources.apply(client, resources.documents(_refmesh("install", "--crds")))
@@ -101,6 +120,14 @@ class ReferenceMesh:
             )
         resources.apply(client, resources.documents(manifest))
         resources.deployments_available(cluster, _NAMESPACE, _DEPLOYMENTS)
+        asked: Any = Pod.from_dict(self.enroll(_ASKED))
+        until(
+            lambda: client.create(asked, dry_run=True).to_dict()["spec"],
+            what="the mesh's injector is asked about new pods",
+            holds=lambda spec: self.sidecar.container in str(spec),
+            timeout_s=_REACHED_S,
+            hint="Look closer: refmesh check",
+        )
 
     def uninstall(self, cluster: Cluster) -> None:
         """Delete what `refmesh uninstall` lists."""
@@ -245,9 +272,9 @@ def _proxy_images(options: MeshOptions) -> list[Image]:
 
 
 def _control_plane_image(options: MeshOptions) -> Image:
-    """The control plane, or its twin that a mutant can be planted in."""
-    module = "suites.mutants.control_plane" if options.mutant else "reference_mesh.control_plane"
+    """The control plane, which is Python: its module, or the twin that takes a mutant."""
     env = {"MESHMARK_MUTANT": options.mutant} if options.mutant else {}
+    module = options.control_plane_module
     return python_image(_CONTROL_PLANE_IMAGE, module, env=env, besides=["reference_mesh"])
 
 

@@ -63,6 +63,7 @@ class Keeper:
         self._parts: dict[str, list[CheckRecord]] = {}
         self._collected = Collected()
         self._stray_failures = 0
+        self._given_up = False
         self._report: Path | None = None
         self._hints: list[str] = []
 
@@ -74,6 +75,9 @@ class Keeper:
         try:
             self._open()
         except MeshmarkError as error:
+            self._folder = None
+            # So early pytest says it by itself; the terminal would say it again.
+            self._config.pluginmanager.unregister(name="terminalreporter")
             pytest.exit(str(error), returncode=error.exit_code)
 
     @functools.cached_property
@@ -144,7 +148,7 @@ class Keeper:
                     for number, evidence in enumerate(record.evidence, start=1)
                 ]
             except MeshmarkError as error:
-                pytest.exit(str(error), returncode=error.exit_code)
+                self._give_up(error)
         return record
 
     def _learn(self, facts: Facts) -> None:
@@ -200,10 +204,11 @@ class Keeper:
         if self._run.complete and not self._options.selection and self._options.lane is None:
             self._run.figures.append(core_checks(self._run))
         self._write()
-        try:
-            self._report = write_reports(self._folder)
-        except MeshmarkError as error:
-            self._teller.line(f"no report: {error}")
+        if not self._given_up:
+            try:
+                self._report = write_reports(self._folder)
+            except MeshmarkError as error:
+                self._teller.line(f"no report: {error}")
         if exitstatus in (*_ENDED_BY_ITSELF, pytest.ExitCode.INTERRUPTED):
             code = exit_code(self._run)
             if self._stray_failures and code is Exit.GOOD:
@@ -233,7 +238,13 @@ class Keeper:
             try:
                 self._folder.write_run(self._run)
             except MeshmarkError as error:
-                pytest.exit(str(error), returncode=error.exit_code)
+                self._give_up(error)
+
+    def _give_up(self, error: MeshmarkError) -> None:
+        """End the run because it cannot be kept; said once, though more cannot be written then."""
+        if not self._given_up:
+            self._given_up = True
+            pytest.exit(str(error), returncode=error.exit_code)
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:

@@ -52,6 +52,7 @@ class Role:
     annotations, labels: of the pods.
     ports: further HTTP ports. grace_s: termination grace period.
     node: the one that they run on; None leaves that to the cluster.
+    liveness_path: of a probe by GET at `HTTP_PORT`, which a sidecar sees; none when empty.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Role:
     ports: Sequence[int] = ()
     grace_s: int = 15
     node: str | None = None
+    liveness_path: str = ""
 
     @property
     def account(self) -> str:
@@ -164,6 +166,10 @@ def _app(role: Role) -> Manifest:
         {"name": name, "containerPort": port, "protocol": "TCP"} for name, port in _ports(role)
     ]
     listed.append({"name": "ctrl", "containerPort": WORKLOAD_PORT, "protocol": "TCP"})
+    liveness = {
+        "httpGet": {"path": role.liveness_path, "port": HTTP_PORT},
+        "periodSeconds": 1,
+    }
     return {
         "name": "app",
         "image": REFERENCE,
@@ -177,6 +183,7 @@ def _app(role: Role) -> Manifest:
             "httpGet": {"path": "/ready", "port": WORKLOAD_PORT},
             "periodSeconds": 1,
         },
+        **({"livenessProbe": liveness} if role.liveness_path else {}),
         "securityContext": {
             "runAsUser": 1000,
             "runAsNonRoot": True,

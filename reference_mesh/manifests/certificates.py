@@ -86,9 +86,14 @@ def make_issuer(anchor: KeyPair, trust_domain: str, control_plane_ns: str) -> Ke
 
 
 def make_webhook(hosts: Sequence[str], *, now: dt.datetime | None = None) -> KeyPair:
-    """Make a self-signed serving certificate for these host names, valid for a year from now."""
+    """
+    Make a self-signed serving certificate for these host names, valid for a year from now.
+
+    No two have the same subject: OpenSSL looks an authority up by that, and of two it takes one.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name(hosts[0])
+    made = x509.NameAttribute(NameOID.SERIAL_NUMBER, f"{x509.random_serial_number():x}")
+    name = x509.Name([*_name(hosts[0]), made])
     builder = _builder(name, name, key, now=now)
     builder = builder.add_extension(x509.BasicConstraints(True, 0), critical=True)
     names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])

@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 __all__ = ["Component", "deployment", "labels", "metadata", "service"]
 
 
+_LINGER_S = 3
+"""
+How long a pod that ends goes on serving: as long as callers may take to hear that it ends. The API
+server would have an admission refused otherwise, or let a pod through without its sidecar.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
     """
@@ -178,6 +185,7 @@ def _container(values: Values, namespace: str, component: Component) -> dict[str
             "failureThreshold": 7,
             "periodSeconds": 2,
         },
+        "lifecycle": {"preStop": {"sleep": {"seconds": _LINGER_S}}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -217,6 +225,7 @@ def _with_sidecar(
         proxy=msgspec.structs.replace(
             values.proxy,
             native_sidecar=False,
+            wait_before_exit_seconds=_LINGER_S,
             opaque_ports=component.opaque_ports or values.proxy.opaque_ports,
             default_inbound_policy="all-unauthenticated",
             is_ingress=False,

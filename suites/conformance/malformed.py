@@ -3,9 +3,9 @@ Requests that no proxy may pass on as they are.
 
 HTTP/1 that can be read in two ways, HTTP/2 that breaks the rules of its frames, and bytes that
 pretend to be TLS. Each case is what one client sends on one connection. Its targets carry the
-case's number, so that the application's ledger tells what became of it: `/N/good` precedes the
+case's mark, so that the application's ledger tells what became of it: `/N/good` precedes the
 malformed part where there is one, `/N/bad` is the malformed request itself, and `/N/smuggled` must
-never be seen.
+never be seen. A target without a mark is one that somebody made up on the way.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ class Case:
     """
     One connection.
 
+    mark: what all its targets begin with.
     seen: what the application may see, the targets in order; seeing less is right too.
     must_end: whether the connection has to end by itself.
     """
 
     name: str
     bytes: bytes
+    mark: str = ""
     seen: tuple[str, ...] = ()
     must_end: bool = True
 
@@ -46,16 +48,17 @@ def http1() -> list[Case]:
         number = len(cases)
         # Alone, it might be taken for no HTTP at all, which a proxy may carry as bytes.
         sent = _good(number) + text.replace("/bad", f"/{number}/bad").encode("latin-1")
-        cases.append(Case(name, sent, seen=(f"/{number}/good",)))
+        cases.append(Case(name, sent, mark=f"/{number}/", seen=(f"/{number}/good",)))
     return cases
 
 
 def http2() -> list[Case]:
     """HTTP/2 that breaks the rules of RFC 9113, after a proper preface."""
     cases = []
-    for name, frames, must_end in _frames():
-        sent = _PREFACE + _frame(_SETTINGS, 0, 0) + frames
-        cases.append(Case(name, sent, must_end=must_end))
+    for number, (name, frames, must_end) in enumerate(_frames()):
+        mark = f"/{number:02}/"
+        sent = _PREFACE + _frame(_SETTINGS, 0, 0) + frames.replace(_ANY_MARK, mark.encode())
+        cases.append(Case(name, sent, mark=mark, must_end=must_end))
     return cases
 
 
@@ -153,9 +156,10 @@ def _syntax() -> Iterable[tuple[str, str]]:
 def _case(number: int, name: str, head: str, body: str, *, after_good: bool) -> Case:
     text = f"POST /{number}/bad HTTP/1.1\r\nHost: a\r\n{head}\r\n{body}"
     sent = text.replace("/smuggled", f"/{number}/smuggled").encode("latin-1")
+    mark = f"/{number}/"
     if not after_good:
-        return Case(name, sent)
-    return Case(name, _good(number) + sent, seen=(f"/{number}/good",))
+        return Case(name, sent, mark=mark)
+    return Case(name, _good(number) + sent, mark=mark, seen=(f"/{number}/good",))
 
 
 def _good(number: int) -> bytes:
@@ -168,8 +172,11 @@ _DATA, _HEADERS, _PRIORITY, _RST, _SETTINGS, _PUSH, _PING, _GOAWAY, _WINDOW, _CO
 )
 _END_STREAM, _END_HEADERS, _PADDED = 1, 4, 8
 _METHOD, _SCHEME = b"\x82", b"\x86"
-_REQUEST = _METHOD + _SCHEME + b"\x44\x04/bad" + b"\x41\x01a"
-"""A request head in HPACK: GET, http, `/bad`, authority `a`."""
+_ANY_MARK = b"/NN/"
+"""Stands for the mark of a case, which is as long."""
+
+_REQUEST = _METHOD + _SCHEME + b"\x44\x07" + _ANY_MARK + b"bad" + b"\x41\x01a"
+"""A request head in HPACK: GET, http, `/NN/bad`, authority `a`."""
 
 
 def _frames() -> Iterable[tuple[str, bytes, bool]]:
@@ -205,7 +212,7 @@ def _frames() -> Iterable[tuple[str, bytes, bool]]:
         ("connection field", b"\x00\x0aconnection\x05close"),
         ("transfer coding", b"\x00\x11transfer-encoding\x07chunked"),
         ("unknown pseudo field", b"\x00\x05:what\x01a"),
-        ("second path", b"\x44\x05/more"),
+        ("second path", b"\x44\x08" + _ANY_MARK + b"more"),
         ("LF in a value", b"\x00\x01x\x03a\nb"),
         ("NUL in a value", b"\x00\x01x\x03a\x00b"),
         ("TE beyond trailers", b"\x00\x02te\x04gzip"),

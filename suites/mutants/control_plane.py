@@ -12,14 +12,18 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from suites.mutants import injecting, issuing
+from suites.mutants import injecting, issuing, permitting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["DEFECTS", "main"]
 
-DEFECTS: dict[str, Callable[[], None]] = {**issuing.DEFECTS, **injecting.DEFECTS}
+DEFECTS: dict[str, Callable[[], None]] = {
+    **issuing.DEFECTS,
+    **injecting.DEFECTS,
+    **permitting.DEFECTS,
+}
 """What to do to the modules of the control plane, by the defect's id in the catalogue."""
 
 

@@ -27,4 +27,19 @@ def _plain_sidecar() -> None:
     injection.add_sidecar = add_sidecar
 
 
-DEFECTS: dict[str, Callable[[], None]] = {"plain-sidecar": _plain_sidecar}
+def _no_grace() -> None:
+    """A pod with a sidecar is killed as soon as it is deleted."""
+    from reference_mesh.control_plane.injector import containers, injection  # noqa: PLC0415
+
+    add = injection.add_sidecar
+
+    def add_sidecar(
+        pod: Mapping[str, Any], sidecar: containers.Sidecar, **more: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        at_once = {"op": "add", "path": "/spec/terminationGracePeriodSeconds", "value": 0}
+        return [*add(pod, sidecar, **more), at_once]
+
+    injection.add_sidecar = add_sidecar
+
+
+DEFECTS: dict[str, Callable[[], None]] = {"plain-sidecar": _plain_sidecar, "no-grace": _no_grace}

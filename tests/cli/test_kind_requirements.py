@@ -79,7 +79,9 @@ def test_go_comes_from_backports_where_debians_own_is_too_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: bool, package: str
 ) -> None:
     monkeypatch.setattr(kind_requirements, "BACKPORTS", tmp_path / "backports.list")
-    parts = replace(GOOD, find_go=refuse, has_old_go=lambda: old)
+    parts = replace(
+        GOOD, find_go=refuse, has_old_go=lambda: old, mirror=lambda: "http://mirror.example/debian"
+    )
     findings = examine(FakeMachine(), parts)
     assert packages_to_install(findings) == [package]
     prepare(parts, findings)

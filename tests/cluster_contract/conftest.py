@@ -7,6 +7,7 @@ MESHMARK_CONTRACT_CLUSTER names the engine under test: `embedded` (the default),
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,8 @@ IMAGE = "meshmark.dev/contract:1"
 def cluster() -> Iterator[Cluster]:
     engine, _, context = os.environ.get("MESHMARK_CONTRACT_CLUSTER", "embedded").partition(":")
     if engine == "context":
-        yield external(context)
+        with contextlib.closing(external(context)) as foreign:
+            yield foreign
         return
     name = f"contract-{os.getpid()}"
     maker = kind if engine == "kind" else embedded
@@ -64,7 +66,6 @@ def bench(cluster: Cluster) -> Iterator[Bench]:
     until(lambda: _has_account(client, name), what=f"default account of {name}", timeout_s=10)
     yield Bench(cluster, client, name)
     client.delete(Namespace, name)
-    client.close()
 
 
 class Bench:

@@ -459,3 +459,23 @@ def test_a_disk_that_is_too_full_for_evidence_ends_the_run_with_a_word(
     assert "INTERNALERROR" not in result.stdout.str()
     assert suite.record("RT-01")["verdict"] == "fail"
     assert suite.saved["complete"] is False
+
+
+@pytest.mark.parametrize("writes", [0, 1])
+def test_a_full_disk_is_told_once(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    write_bytes = Path.write_bytes
+    left = iter(range(writes))
+
+    def full(path: Path, content: bytes) -> int:
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    result = suite.run("@check('RT-01')\ndef test_it(): pass")
+    said = result.stdout.str() + result.stderr.str()
+    assert result.ret == 70
+    assert said.count("No space left on device; what was written before it stays") == 1
+    assert "Traceback" not in said

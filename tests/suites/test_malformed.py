@@ -15,10 +15,20 @@ def test_cases_are_told_apart_by_name(corpus):
     assert not [name for name, count in names.items() if count > 1]
 
 
-def test_a_case_is_known_by_its_target():
-    for number, case in enumerate(CORPORA["http1"]):
-        assert f"/{number}/bad".encode() in case.bytes, case.name
-        assert case.seen in {(), (f"/{number}/good",)}, case.name
+@pytest.mark.parametrize("corpus", ["http1", "http2"])
+def test_a_case_is_known_by_its_mark(corpus):
+    marks = [case.mark for case in CORPORA[corpus]]
+    assert len(set(marks)) == len(marks)
+    for case in CORPORA[corpus]:
+        others = [mark for mark in marks if mark != case.mark and mark.encode() in case.bytes]
+        assert not others, case.name
+        assert case.seen in {(), (f"{case.mark}good",)}, case.name
+
+
+def test_a_malformed_request_has_its_mark():
+    for case in CORPORA["http1"]:
+        assert f"{case.mark}bad".encode() in case.bytes, case.name
+    assert not [case.name for case in CORPORA["http2"] if b"/NN/" in case.bytes]
 
 
 def test_frames_say_their_length():

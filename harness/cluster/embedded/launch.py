@@ -122,9 +122,10 @@ def start(
         try:
             kubeconfig = Path(folder, "kubeconfig")
             write_private(kubeconfig, ready["kubeconfig"], owner)
-            cluster = EmbeddedCluster(name, kubeconfig, process.pid, log)
-            cluster.load_images(images)
-            yield cluster
+            found = EmbeddedCluster(name, kubeconfig, process.pid, log)
+            with contextlib.closing(found) as cluster:
+                cluster.load_images(images)
+                yield cluster
         finally:
             os.close(writing)
             process.terminate()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import toolchain
+from harness.cluster import places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["archive", "folder", "give", "kept", "scratch"]
 
 _IN_USE_S = 3600.0
+"""For so long after it was made or asked for again, an archive may still be read."""
 
 
 def folder() -> Path:
@@ -27,10 +29,7 @@ def folder() -> Path:
     person = toolchain.invoking_person()
     named = os.environ.get("XDG_CACHE_HOME", "") if person.uid == os.geteuid() else ""
     place = Path(named or person.home / ".cache") / "meshmark" / "images"
-    missing = [each for each in (place, *place.parents) if not each.exists()]
-    for each in reversed(missing):
-        each.mkdir(mode=0o755, exist_ok=True)
-        give(each)
+    places.make(place)
     return place
 
 
@@ -41,9 +40,7 @@ def archive(reference: str, digest: str) -> Path:
     Older ones of the same reference go: those that nobody may still be reading.
     """
     place = folder() / "archives" / re.sub(r"[^a-z0-9.-]+", "-", reference)
-    for each in (place.parent, place):
-        each.mkdir(exist_ok=True)
-        give(each)
+    places.make(place)
     path = place / f"{digest}.tar"
     for other in place.glob("*.tar"):
         with contextlib.suppress(FileNotFoundError):

@@ -24,7 +24,7 @@ SUITE = "bookworm"
 """Debian 12; its Python is 3.11."""
 
 MIRROR_VARIABLE = "MESHMARK_DEBIAN_MIRROR"
-"""Names another mirror than deb.debian.org: `http://mirror.example/debian`."""
+"""Names another mirror than mmdebstrap's own: `http://mirror.example/debian`."""
 
 _NOT_WANTED = (
     "./dev",  # the container runtime makes it
@@ -96,7 +96,10 @@ def _unpack(packages: list[str], mirrors: list[str], root: Path) -> None:
     fetch = ["mmdebstrap", "--variant=extract", f"--include={','.join(packages)}", "--format=tar"]
     fetch += ["--dpkgopt=path-exclude=/usr/share/doc/*"]
     fetch += ["--dpkgopt=path-include=/usr/share/doc/*/copyright"]
-    fetch += [f"--extract-hook={listing}", SUITE, str(whole), *mirrors]
+    fetch += [f"--extract-hook={listing}"]
+    if os.geteuid() != 0:
+        fetch += ["--mode=chrootless"]  # nothing of it is run, so no rights are needed
+    fetch += [SUITE, str(whole), *mirrors]
     _run(fetch, packages)
     unpack = ["tar", "--extract", f"--file={whole}", f"--directory={root}", "--no-same-owner"]
     _run([*unpack, *(f"--exclude={path}" for path in _NOT_WANTED)], packages)

@@ -29,6 +29,7 @@ __all__ = [
     "USUAL_PLACES",
     "Progress",
     "built",
+    "debian_mirror",
     "environment",
     "find",
     "inputs",
@@ -121,6 +122,26 @@ def packaged_is_too_old() -> bool:
         return platform.freedesktop_os_release().get("VERSION_CODENAME") == "bookworm"
     except OSError:
         return False
+
+
+def debian_mirror() -> str:
+    """
+    Where this machine's apt gets Debian from, as its sources name it.
+
+    Raises:
+        EnvironmentLacks: its sources name no Debian 12.
+
+    """
+    asked = ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages"]
+    done = subprocess.run(
+        [*asked, "Codename: bookworm"], capture_output=True, text=True, check=False
+    )
+    if done.returncode or not done.stdout.strip():
+        raise EnvironmentLacks(
+            "apt's sources name no mirror of Debian 12, so its backports cannot be added; "
+            + INSTALL
+        )
+    return done.stdout.split()[0]
 
 
 def environment(go: Path, base: Mapping[str, str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reference_mesh.cli.checks import (
+    admission,
     availability,
     before,
     configuration,
@@ -38,6 +39,7 @@ def categories(facts: Facts, *, pre: bool, proxy: bool) -> Iterator[Category]:
     yield from configuration.categories(facts)
     yield from identity.categories(facts, proxy=proxy)
     yield from webhooks.categories(facts)
+    yield from admission.categories(facts)
     yield from versions.categories(facts)
     yield from availability.categories(facts)
     if proxy:

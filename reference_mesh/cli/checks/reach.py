@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["categories"]
 
-_MINIMUM = (1, 29)
-"""First version whose native sidecars are on by default."""
+_MINIMUM = (1, 30)
+"""First version that has native sidecars and pauses before the end on by default."""
 
 
 def categories(facts: Facts) -> Iterator[Category]:

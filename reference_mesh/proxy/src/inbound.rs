@@ -38,7 +38,7 @@ use crate::http::{h1, h2};
 use crate::mutants::{self, Mutant};
 use crate::outbound::judge;
 use crate::policy::inbound::{Client, Protocol, RateLimit, ServerPolicy};
-use crate::telemetry::{InboundTarget, Telemetry, TransportLabels};
+use crate::telemetry::{Distinct, InboundTarget, Telemetry, TransportLabels};
 use crate::tls::{self, Credentials, InboundTls, NoInboundTls};
 use crate::transport::connect::Dialer;
 use crate::transport::listen::{self, Accepted, Options};
@@ -55,6 +55,8 @@ pub struct Inbound {
     config: Arc<Config>,
     discovery: Discovery,
     telemetry: Telemetry,
+    /// What foreign TLS asks for, by clients' own choice.
+    server_names: Distinct,
     credentials: Credentials,
     dialer: Dialer,
     apps: RefCell<HashMap<SocketAddr, Rc<App>>>,
@@ -130,6 +132,7 @@ impl Inbound {
             config,
             discovery,
             telemetry,
+            server_names: Distinct::default(),
             credentials,
             dialer,
             apps: RefCell::default(),
@@ -230,7 +233,7 @@ impl Inbound {
                     .await
             }
             Tls::Hello(name) => {
-                let sni = name.unwrap_or_default().into();
+                let sni = self.server_names.shown(&name.unwrap_or_default()).into();
                 let session = session(InboundTls::Opaque { sni });
                 self.serve_session(Io::rewound(tcp), session, Announced::Opaque)
                     .await

@@ -10,6 +10,8 @@ pub enum Mutant {
     AcceptForeignRoot,
     /// Certificates past their end are accepted.
     AcceptExpired,
+    /// Certificates before their beginning are accepted.
+    AcceptNotYetValid,
     /// A server may have any name.
     IgnoreServerSan,
     /// The certificate is never renewed.
@@ -91,6 +93,7 @@ impl Mutant {
         match self {
             Self::AcceptForeignRoot => "accept-foreign-root",
             Self::AcceptExpired => "accept-expired",
+            Self::AcceptNotYetValid => "accept-not-yet-valid",
             Self::IgnoreServerSan => "ignore-server-san",
             Self::RotationNeverRenews => "rotation-never-renews",
             Self::TrustAnyClientId => "trust-any-client-id",

@@ -40,6 +40,11 @@ PLURALS = {
     "ServiceAccount": "serviceaccounts",
     "ValidatingWebhookConfiguration": "validatingwebhookconfigurations",
 }
+WEBHOOKS = {
+    "networkauthentications": "policy-validator",
+    "pods": "proxy-injector",
+    "serviceprofiles": "sp-validator",
+}
 NOT_FOUND = {"kind": "Status", "code": 404, "message": "not found"}
 
 
@@ -47,10 +52,12 @@ class FakeApi:
     """
     Objects by path; `pages` are answered as they are, as text of a pod's port.
 
+    deaf: webhooks that the API server does not reach, with failure policy Ignore.
     denied: verb and resource of what access reviews refuse. date: of every answer, if not now.
     """
 
     def __init__(self) -> None:
+        self.deaf: set[str] = set()
         self.denied: set[tuple[str, str]] = set()
         self.version = "v1.34.0"
         self.date = ""
@@ -128,9 +135,7 @@ class FakeApi:
         if path == "/version":
             return 200, {"gitVersion": self.version}
         if method == "POST":
-            asked = json.loads(body)["spec"]["resourceAttributes"]
-            allowed = (asked["verb"], asked["resource"]) not in self.denied
-            return 201, {"status": {"allowed": allowed}}
+            return self._made(path, json.loads(body))
         if path in self.pages:
             return self.pages[path]
         if path in self.objects:
@@ -138,6 +143,22 @@ class FakeApi:
         if path.rpartition("/")[2] in PLURALS.values():
             return 200, {"items": self._items(path, query.get("labelSelector", ""))}
         return 404, NOT_FOUND
+
+    def _made(self, path: str, document: dict[str, Any]) -> tuple[int, Any]:
+        """A review is answered; a pod is injected; anything else is wrong, says its webhook."""
+        if "resourceAttributes" in document["spec"]:
+            asked = document["spec"]["resourceAttributes"]
+            allowed = (asked["verb"], asked["resource"]) not in self.denied
+            return 201, {"status": {"allowed": allowed}}
+        plural = path.rpartition("/")[2]
+        hook = WEBHOOKS[plural]
+        if hook in self.deaf:
+            return 201, document
+        if plural == "pods":
+            document["spec"]["initContainers"] = [{"name": "linkerd-proxy"}]
+            return 201, document
+        message = f'admission webhook "linkerd-{hook}.linkerd.io" denied the request: wrong'
+        return 400, {"kind": "Status", "code": 400, "message": message}
 
     def _items(self, path: str, selector: str) -> list[dict[str, Any]]:
         prefix, _, plural = path.rpartition("/")

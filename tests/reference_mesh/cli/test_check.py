@@ -27,6 +27,7 @@ from reference_mesh.manifests import certificates, names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from click.testing import Result
 
@@ -404,6 +405,22 @@ CAUSES = [
         lambda api: serve(api, INJECTOR, 1, host="injector.example"),
         "is not for host linkerd-proxy-injector.linkerd.svc",
     ),
+    # linkerd-admission
+    Cause(
+        "proxy-injector webhook injects pods",
+        lambda api: api.deaf.add("proxy-injector"),
+        "let through without a sidecar",
+    ),
+    Cause(
+        "policy-validator webhook refuses what is wrong",
+        lambda api: api.deaf.add("policy-validator"),
+        "a NetworkAuthentication that means nothing is let through",
+    ),
+    Cause(
+        "sp-validator webhook refuses what is wrong",
+        lambda api: api.deaf.add("sp-validator"),
+        "a ServiceProfile that means nothing is let through",
+    ),
     # control-plane-version, linkerd-control-plane-proxy
     Cause(
         "can retrieve the control plane version",
@@ -642,6 +659,26 @@ def test_upgrade_renews_the_certificates_of_webhooks_in_time(
     assert installed.of("Secret", INJECTOR)["data"]["tls.crt"] == new
     description = "proxy-injector cert is valid for at least 60 days"
     assert found(refmesh("check", "--wait", "0s", "-o", "json"), description)["result"] == "success"
+
+
+def test_upgrade_replaces_an_issuer_that_is_gone(
+    refmesh: Callable[..., Result], installed: Any, tmp_path: Path
+) -> None:
+    installed.remove("Secret", ISSUER)
+    installed.remove("ConfigMap", ROOTS)
+    root = Signed(-1, 300)
+    made = Signed(-1, 300, signer=root)
+    options = []
+    for option, text in (
+        ("identity-trust-anchors-file", root.pem),
+        ("identity-issuer-certificate-file", made.pem),
+        ("identity-issuer-key-file", made.key_pem),
+    ):
+        (tmp_path / option).write_text(text)
+        options.append(f"--{option}={tmp_path / option}")
+    installed.apply(refmesh("upgrade", *options).stdout)
+    result = refmesh("check", "--wait", "0s")
+    assert result.exit_code == 0, result.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import ssl
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from reference_mesh.control_plane.webhook.admission import Review, Verdict
 from reference_mesh.control_plane.webhook.serving import serving
 from reference_mesh.errors import ClusterError, InvalidInput
 from reference_mesh.manifests import certificates
+from reference_mesh.manifests import serving as renewals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,6 +115,26 @@ def test_replaced_certificate_serves_the_next_connection(tmp_path: Path) -> None
             assert (await ask(port, second, review())).status_code == 200
             with pytest.raises(httpx2.ConnectError):
                 await ask(port, first, review())
+
+    asyncio.run(whole())
+
+
+def test_renewal_is_trusted_before_and_after(tmp_path: Path) -> None:
+    old = renewals.made([HOST], now=dt.datetime.now(dt.UTC) - dt.timedelta(days=310))
+    new = renewals.renewed_in_time(old, [HOST])
+
+    def put_pair(pair: certificates.KeyPair) -> None:
+        (tmp_path / "tls.crt").write_text(pair.certificate_pem)
+        (tmp_path / "tls.key").write_text(pair.key_pem)
+
+    async def whole() -> None:
+        put_pair(old.pair)
+        app = admission.application(decide)
+        async with serving(app, host="127.0.0.1", port=0, tls_dir=tmp_path) as port:
+            assert (await ask(port, new.trusted_pem, review())).status_code == 200
+            put_pair(new.pair)
+            assert (await ask(port, new.trusted_pem, review())).status_code == 200
+            assert (await ask(port, new.pair.certificate_pem, review())).status_code == 200
 
     asyncio.run(whole())
 

@@ -11,8 +11,9 @@ use crate::config::ControlStreams;
 use crate::control::{Backoff, Client};
 use crate::mutants::{self, Mutant};
 
-/// Pauses between two attempts to open a stream.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+/// Pauses between two attempts to open a stream. No longer than those between two connections: what
+/// the control plane has to say after an outage is waited for.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 /// Share of a stream's allowed life that is taken off at random, so that proxies that started
 /// together do not come back together.
 const LIFETIME_JITTER: f64 = 0.1;
@@ -122,5 +123,20 @@ async fn read<M>(
             Err(_) => return Ended::Silent,
         }
         silent_at = after(limits.idle);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BACKOFF;
+    use std::time::Duration;
+
+    /// The sidecar of a control plane that starts takes connections before its application does, and
+    /// answers for it: each such answer is a failure.
+    #[test]
+    fn news_after_a_long_outage_waits_two_seconds_at_most() {
+        let mut backoff = BACKOFF.clone();
+        let longest = (0..50).map(|_| backoff.advance()).max();
+        assert!(longest <= Some(Duration::from_millis(2200)), "{longest:?}");
     }
 }

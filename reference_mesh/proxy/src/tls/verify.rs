@@ -173,6 +173,9 @@ fn forgive(verdict: Result<(), Error>) -> Result<(), Error> {
         Err(Error::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
         )) if mutants::active(Mutant::AcceptExpired) => Ok(()),
+        Err(Error::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        )) if mutants::active(Mutant::AcceptNotYetValid) => Ok(()),
         verdict => verdict,
     }
 }

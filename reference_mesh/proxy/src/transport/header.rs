@@ -116,6 +116,9 @@ impl Header {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::{Empty, Header, Kind};
 

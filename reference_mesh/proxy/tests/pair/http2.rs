@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, Request, Response};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::control::server;
@@ -111,4 +112,31 @@ async fn grpc_clients_are_told_of_denial_in_their_way() {
         ),
         (200, &7.into())
     );
+}
+
+/// RFC 9113 8.3.1: malformed, and not a request for `/`.
+#[tokio::test]
+async fn a_request_without_path_is_reset() {
+    const HEADERS: u8 = 1;
+    const RST_STREAM: u8 = 3;
+    let mesh = Mesh::start(plain_state()).await;
+    // Nothing listens there: a request that got through would be answered with 502.
+    let mut stream = mesh.dial();
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    // END_HEADERS and END_STREAM; of HPACK's static table: GET, http.
+    let headers = [0, 0, 2, HEADERS, 5, 0, 0, 0, 1, 0x82, 0x86];
+    let sent = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..], &headers].concat();
+    stream.write_all(&sent).await.expect("write");
+    loop {
+        let mut frame = [0; 9];
+        stream.read_exact(&mut frame).await.expect("frame");
+        let mut payload = vec![0; usize::from(frame[1]) << 8 | usize::from(frame[2])];
+        stream.read_exact(&mut payload).await.expect("payload");
+        assert_ne!(frame[3], HEADERS, "it was answered");
+        if frame[3] == RST_STREAM {
+            let reason = u32::from(Reason::PROTOCOL_ERROR).to_be_bytes();
+            assert_eq!((frame[8], &payload[..]), (1, &reason[..]));
+            return;
+        }
+    }
 }

@@ -11,6 +11,7 @@ mod life;
 mod limits;
 mod net;
 mod pod;
+mod responses;
 mod tcp;
 
 use std::net::SocketAddr;

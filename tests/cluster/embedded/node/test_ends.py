@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -221,11 +222,11 @@ def test_the_engine_may_open_as_many_files_as_the_machine_lets_it() -> None:
 def test_a_detached_cluster_stays_until_it_is_taken_down() -> None:
     made = embedded.up("detached")
     spaces = own_spaces(descendants(made.pid))
-    found = embedded.attach("detached")
 
-    assert found.pid == made.pid
-    assert found.kubeconfig.stat().st_mode & 0o777 == 0o600
-    assert [each.metadata.name for each in found.client().list(Node)] == ["meshmark-node"]
+    with contextlib.closing(embedded.attach("detached")) as found:
+        assert found.pid == made.pid
+        assert found.kubeconfig.stat().st_mode & 0o777 == 0o600
+        assert [each.metadata.name for each in found.client().list(Node)] == ["meshmark-node"]
     with pytest.raises(UsageError, match="up already"):
         embedded.up("detached")
     assert embedded.down("detached")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from harness.cluster.embedded import state
@@ -22,6 +26,34 @@ def test_a_record_of_another_process_is_not_believed(tmp_path, monkeypatch) -> N
     (found.folder / "state.json").write_text('{"pid": 1, "started": 123456789}')
 
     assert state.read("old").pid == 0
+
+
+def test_sudo_keeps_to_the_folder_that_its_caller_names(tmp_path) -> None:
+    """A program called sudo, as that is: with the caller's environment, and a child without it."""
+    sudo = tmp_path / "sudo"
+    sudo.write_text(
+        f"#!{sys.executable}\n"
+        "import os, subprocess, sys\n"
+        "clean = {'PATH': os.environ['PATH'], 'SUDO_UID': '65534', 'SUDO_GID': '65534'}\n"
+        "sys.exit(subprocess.run(sys.argv[1:], env=clean).returncode)\n"
+    )
+    sudo.chmod(0o755)
+    script = (
+        "import os; os.geteuid = lambda: 0\n"
+        "from harness.cluster import places; print(places.state_folder())"
+    )
+    told = {}
+    for named in ({"XDG_STATE_HOME": "/elsewhere"}, {}):
+        done = subprocess.run(
+            [str(sudo), sys.executable, "-c", script],
+            env={"PATH": os.environ["PATH"], **named},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        told[bool(named)] = done.stdout.strip()
+    assert told[True] == "/elsewhere/meshmark"
+    assert told[False].endswith("/.local/state/meshmark")
 
 
 def test_addresses_are_not_reused_at_once() -> None:

@@ -211,13 +211,19 @@ fn take_trailers(buf: &mut BytesMut) -> Result<Option<Option<HeaderMap>>, BodyEr
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::{Chunk, Decoded, Decoder};
     use crate::http::body::{BodyError, Frame};
     use bytes::BytesMut;
 
     /// Decodes `input`, given in pieces of `step` bytes; the body, trailers and what is left.
-    fn decode(input: &[u8], step: usize) -> Result<(Vec<u8>, usize, Vec<u8>), BodyError> {
+    pub(super) fn decode(
+        input: &[u8],
+        step: usize,
+    ) -> Result<(Vec<u8>, usize, Vec<u8>), BodyError> {
         let mut decoder = Decoder::Chunked(Chunk::Size);
         let (mut body, mut trailers, mut buf) = (Vec::new(), 0, BytesMut::new());
         let mut pieces = input.chunks(step);

@@ -236,12 +236,19 @@ pub(super) fn parse_response(
     };
     *response.headers_mut() = headers(&head, &spans).ok_or("malformed header")?;
 
+    // The coding counts, and the length is not passed on (RFC 9112 6.3).
     let has_both = response.headers().contains_key(CONTENT_LENGTH)
         && response.headers().contains_key(TRANSFER_ENCODING);
     if has_both {
         response.headers_mut().remove(CONTENT_LENGTH);
     }
     let framing = response_framing(&response, method)?;
+    if let ResponseFraming::Length(_) = framing
+        && let Some(length) = response.headers_mut().remove(CONTENT_LENGTH)
+    {
+        // Once, should it have been there twice.
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+    }
     let keep_alive = framing != ResponseFraming::UntilClose
         && !has_both
         && keeps_alive(response.headers(), response.version());
@@ -261,9 +268,12 @@ fn response_framing(
     if !may_have_body(method, status) {
         return Ok(ResponseFraming::Length(0));
     }
-    if let Some(coding) = headers.get_all(TRANSFER_ENCODING).iter().next_back() {
-        let coding = coding.as_bytes();
-        return if coding.eq_ignore_ascii_case(b"chunked") {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        if response.version() == Version::HTTP_10 {
+            return Err("transfer-encoding in HTTP/1.0");
+        }
+        return if codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
             Ok(ResponseFraming::Chunked)
         } else {
             Err("transfer coding not supported")
@@ -402,12 +412,15 @@ fn has_bare_line_feed(head: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::{
         RequestHead, ResponseFraming, is_upgrade, parse_request, parse_response, parse_trailers,
     };
     use crate::http::body::Length;
-    use ::http::header::HOST;
+    use ::http::header::{CONTENT_LENGTH, HOST};
     use ::http::{Method, StatusCode};
     use bytes::BytesMut;
 
@@ -541,5 +554,27 @@ mod tests {
         );
         let empty = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
         assert_eq!(framing(empty, get), (ResponseFraming::Length(0), false));
+    }
+
+    #[test]
+    fn a_length_is_passed_on_once() {
+        let both = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n";
+        let head = parse_response(&mut BytesMut::from(both), &Method::GET);
+        let response = head.expect("valid").expect("complete").response;
+        assert_eq!(response.headers().get_all(CONTENT_LENGTH).iter().count(), 1);
+    }
+
+    #[test]
+    fn responses_of_no_certain_end_are_refused() {
+        for head in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ] {
+            let parsed = parse_response(&mut BytesMut::from(head), &Method::GET);
+            assert!(parsed.is_err(), "{head:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use ::http::header::CONTENT_LENGTH;
-use ::http::{HeaderMap, Request, Response, Version};
+use ::http::{HeaderMap, Method, Request, Response, Version};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
@@ -74,6 +74,10 @@ async fn stream<S: Service>(
     mut respond: SendResponse<Bytes>,
     service: &S,
 ) {
+    if is_without_path(&request) {
+        respond.send_reset(Reason::PROTOCOL_ERROR);
+        return;
+    }
     let request = request.map(|recv| {
         if recv.is_end_stream() {
             Body::Empty
@@ -122,6 +126,12 @@ async fn stream<S: Service>(
     })
     .await;
     observer.end(trailers.as_ref(), result.as_ref().err());
+}
+
+/// Whether `:path` is missing, which makes a request malformed (RFC 9113 8.3.1). h2 lets it through
+/// where there is no `:authority` either, and it would become one for `/`.
+fn is_without_path<B>(request: &Request<B>) -> bool {
+    request.method() != Method::CONNECT && request.uri().path().is_empty()
 }
 
 /// Runs the service, passing on informational responses; none when the client reset the stream.

@@ -1,0 +1,120 @@
+//! Applications that answer with what is not HTTP: their clients learn of it, and of nothing else.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::{Mesh, exchange, plain_state, read_head};
+
+/// What the application does after its answer.
+#[derive(Clone, Copy)]
+enum Then {
+    Close,
+    /// Nothing: a proxy that waits for more waits for ever.
+    Hold,
+}
+
+type Answer = (String, Then);
+
+/// Serves the request for `/N` with the Nth answer, one request on each connection.
+fn answer(listener: TcpListener, answers: Vec<Answer>) {
+    let answers = Arc::new(answers);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answers = Arc::clone(&answers);
+            tokio::spawn(async move {
+                let head = read_head(&mut stream).await.unwrap_or_default();
+                let number = head.split(['/', ' ']).nth(2).and_then(|n| n.parse().ok());
+                let (text, then) = &answers[number.unwrap_or(0_usize)];
+                // Of a long answer not all need be taken.
+                let _ = stream.write_all(text.as_bytes()).await;
+                if let Then::Hold = then {
+                    let _ = stream.read_to_end(&mut Vec::new()).await;
+                }
+            });
+        }
+    });
+}
+
+fn request(number: usize) -> String {
+    format!("GET /{number} HTTP/1.1\r\nHost: web\r\n\r\n")
+}
+
+/// All that a client gets of an answer that may break off, up to the end of its connection.
+async fn cut(mut stream: TcpStream, number: usize) -> String {
+    let sent = stream.write_all(request(number).as_bytes()).await;
+    sent.expect("write");
+    let mut answer = Vec::new();
+    // How it is told, by a reset or an end, is not the point.
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).expect("text")
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_is_never_taken_for_whole() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    let held = [
+        "zz\r\n",
+        "-1\r\n",
+        "3\nabc\r\n",
+        "1\r\nabc\r\n",
+        "0\r\nno colon\r\n\r\n",
+    ];
+    let held = held.map(|rest| (format!("{chunked}{rest}"), Then::Hold));
+    let early = [
+        chunked.to_owned(),
+        format!("{chunked}5\r\nab"),
+        format!("{chunked}0\r\n"),
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc".to_owned(),
+    ];
+    let early = early.map(|text| (text, Then::Close));
+    let answers: Vec<Answer> = held.into_iter().chain(early).collect();
+
+    let mesh = Mesh::start(plain_state()).await;
+    answer(mesh.listen(), answers.clone());
+    for (number, (text, _)) in answers.iter().enumerate() {
+        let seen = cut(mesh.dial(), number).await;
+        if seen.starts_with("HTTP/1.1 502 ") {
+            continue;
+        }
+        let (head, body) = seen.split_once("\r\n\r\n").expect("a head");
+        if head.contains("content-length: 10") {
+            assert!(body.len() < 10, "{text:?}: {seen}");
+        } else {
+            assert!(head.contains("chunked"), "{text:?}: {seen}");
+            assert!(!body.contains("0\r\n\r\n"), "{text:?}: {seen}");
+        }
+    }
+}
+
+/// RFC 9112 6.3: what names both is read by its coding, loses its length, and ends the connection.
+#[tokio::test]
+async fn a_length_beside_chunks_is_dropped() {
+    let chunks = "\r\n3\r\nabc\r\n0\r\n\r\n";
+    let smuggled = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled";
+    let both = "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n";
+    let answers = vec![
+        (
+            format!("HTTP/1.1 200 OK\r\n{both}{chunks}{smuggled}"),
+            Then::Hold,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext".to_owned(),
+            Then::Hold,
+        ),
+    ];
+    let mesh = Mesh::start(plain_state()).await;
+    answer(mesh.listen(), answers);
+    let mut stream = mesh.dial();
+    let sent = stream.write_all(request(0).as_bytes()).await;
+    sent.expect("write");
+    let head = read_head(&mut stream).await.expect("response");
+    assert!(!head.contains("content-length"), "{head}");
+    let mut body = [0; "3\r\nabc\r\n0\r\n\r\n".len()];
+    stream.read_exact(&mut body).await.expect("body");
+    assert_eq!(&body, b"3\r\nabc\r\n0\r\n\r\n");
+    let next = request(1).replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+    let seen = exchange(stream, next).await;
+    assert!(seen.ends_with("\r\n\r\nnext"), "{seen}");
+}
