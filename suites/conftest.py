@@ -86,7 +86,8 @@ def lab(check: Check, lab_of: Callable[[Lane], Lab]) -> Lab:
 def _cluster(request: pytest.FixtureRequest, options: Options, lane: Lane) -> Iterator[Cluster]:
     """The cluster of a lane, made by pytest-kind where that is loaded."""
     if options.engine == "kind" and kind_plugin.is_loaded(request.config):
-        yield kind_plugin.made(request, lane, keep=options.keep)
+        with contextlib.closing(kind_plugin.made(request, lane, keep=options.keep)) as cluster:
+            yield cluster
         return
     name = f"meshmark-{lane}-{os.getpid()}"
     with choice.opened(options.cluster, name=name, keep=options.keep) as cluster:

@@ -172,7 +172,7 @@ class Member:
     space: Space
     role: pods.Role
     replicas: int
-    service: bool = True
+    service: bool = False
 
     @property
     def identity(self) -> str:

@@ -129,6 +129,7 @@ def pytest_arguments(options: Options) -> list[str]:
     """What pytest is called with: our plugin, each lane in a process of its own, no files left."""
     suites = suites_folder()
     seconds = _SECONDS_PER_TEST * (10 if options.long else 1)
+    seconds *= 1 if options.engine == "embedded" else 2  # the first test makes the cluster
     arguments = [
         f"--rootdir={suites.parent}", "-c", str(suites.parent / "harness/plugin/suite.toml"),
         "-p", "harness.plugin", "-p", "timeout", "-p", "xdist", "-p", "no:cacheprovider",

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ApiCluster", "message"]
 
-_CONNECT_S = 5.0
-_ANSWER_S = 60.0
-"""Control calls to the workload may stream for long; each piece must come within this time."""
+_TIMEOUT = httpx2.Timeout(60.0, connect=5.0)
+"""
+Each piece of an answer must come within this time. A write waits for every webhook that does not
+answer, and each may take up to 30 s.
+"""
 
 
 class ApiCluster:
@@ -50,7 +52,7 @@ class ApiCluster:
         with self._lock:
             if self._client is None:
                 self._client = lightkube.Client(
-                    self._config(), field_manager="meshmark", trust_env=False
+                    self._config(), field_manager="meshmark", trust_env=False, timeout=_TIMEOUT
                 )
             return self._client
 
@@ -82,9 +84,8 @@ class ApiCluster:
 
     def api_http(self, path: str = "") -> httpx2.Client:
         """An HTTP client with the API's credentials whose base URL is `path` of the API."""
-        timeout = httpx2.Timeout(_ANSWER_S, connect=_CONNECT_S)
         # No proxy of the environment may come between the harness and its cluster.
-        facts = ConnectionParams(timeout=timeout, trust_env=False).httpx_params(self._config())
+        facts = ConnectionParams(timeout=_TIMEOUT, trust_env=False).httpx_params(self._config())
         facts["base_url"] = facts["base_url"].rstrip("/") + path
         return httpx2.Client(**facts)
 

@@ -244,7 +244,7 @@ def test_preconditions_guard_a_deletion(api) -> None:
     body = {"preconditions": {"uid": "another"}}
     message = refused(api.request("DELETE", "/configmaps/one", json=body), 409, "Conflict")
 
-    assert "Precondition failed: UID in precondition: another" in message
+    assert "the UID in the precondition (another) does not match the UID in record" in message
 
 
 def test_a_disruption_budget_holds_evictions_up(bench, api) -> None:

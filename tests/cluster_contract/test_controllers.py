@@ -41,12 +41,12 @@ def rolled_out(bench, replicas: int = 3) -> None:
         return (
             status is not None
             and status.observedGeneration == each.metadata.generation
-            and status.updatedReplicas == replicas
-            and status.replicas == replicas
-            and status.availableReplicas == replicas
+            # Counts that are zero are left out.
+            and [status.updatedReplicas, status.replicas, status.availableReplicas]
+            == [replicas or None] * 3
         )
 
-    until(done, what="app rolled out", timeout_s=30, interval_s=0.02)
+    until(done, what="app rolled out", timeout_s=60, interval_s=0.02)
 
 
 def change(bench, **spec: object) -> None:
@@ -77,7 +77,7 @@ def test_a_rollout_never_drops_below_its_minimum(bench) -> None:
         least = min(least, found.availableReplicas)
         return found.updatedReplicas == 3 and found.replicas == 3
 
-    until(replaced, what="new pods", timeout_s=30, interval_s=0.01)
+    until(replaced, what="new pods", timeout_s=60, interval_s=0.01)
     rolled_out(bench)
     new = {
         each.metadata.name

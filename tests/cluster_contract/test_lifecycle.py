@@ -59,7 +59,7 @@ def test_a_crash_is_restarted_then_backed_off(bench) -> None:
     status = until(
         lambda: bench.state("crashing"),
         what="a back-off",
-        timeout_s=15,
+        timeout_s=60,
         holds=lambda each: (
             each.state.waiting is not None and each.state.waiting.reason == "CrashLoopBackOff"
         ),
@@ -158,7 +158,7 @@ def test_one_that_ignores_the_signal_is_killed_after_its_grace(bench) -> None:
     bench.client.delete(Pod, "stubborn", namespace=bench.namespace)
     until(lambda: bench.show("stubborn") is None, what="gone", timeout_s=10, interval_s=0.02)
 
-    assert 0.8 < time.monotonic() - began_s < 4
+    assert 0.8 < time.monotonic() - began_s < 10
 
 
 def test_sidecars_end_with_a_pod_that_is_done(bench) -> None:

@@ -51,8 +51,8 @@ def require_unchanged(resource: Resource, old: Obj, expected: Obj) -> None:
         raise Conflict(
             resource,
             current["name"],
-            f"Precondition failed: UID in precondition: {expected['uid']}, "
-            f"UID in object meta: {current['uid']}",
+            f"the UID in the precondition ({expected['uid']}) does not match the UID in record "
+            f"({current['uid']}). The object might have been deleted and then recreated",
         )
     version = expected.get("resourceVersion")
     if version and version != current["resourceVersion"]:

@@ -51,6 +51,7 @@ __all__ = [
     "TooManyRequests",
     "Unauthorized",
     "Unavailable",
+    "Unprocessable",
     "UnsupportedMediaType",
 ]
 
@@ -244,6 +245,13 @@ class TooManyRequests(ApiError):
 
     code = 429
     reason = "TooManyRequests"
+
+
+class Unprocessable(ApiError):
+    """Well formed, and impossible: a JSON patch that does not fit its object."""
+
+    code = 422
+    reason = "Invalid"
 
 
 class InternalError(ApiError):

@@ -61,8 +61,10 @@ def start(
     """
     refuse(name)
     folder = _private_folder()
-    with guarded(name, folder) as guard:
-        cluster = KindCluster(name, folder / "kubeconfig")
+    with (
+        guarded(name, folder) as guard,
+        contextlib.closing(KindCluster(name, folder / "kubeconfig")) as cluster,
+    ):
         _create(cluster, port, workers, guard)
         cluster.load_images(images)
         yield cluster
@@ -72,8 +74,10 @@ def up(name: str = "meshmark", *, port: int = 0, workers: int = WORKERS) -> Kind
     """Start a cluster that stays until `down`; raises as `start`."""
     refuse(name)
     folder = _private_folder()
-    with guarded(name, folder) as guard:
-        cluster = KindCluster(name, folder / "kubeconfig")
+    with (
+        guarded(name, folder) as guard,
+        contextlib.closing(KindCluster(name, folder / "kubeconfig")) as cluster,
+    ):
         _create(cluster, port, workers, guard)
         record(name, cluster.kubeconfig)
         guard.dismiss()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from harness.cluster.embedded.status import BadRequest
+from harness.cluster.embedded.status import BadRequest, Unprocessable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +18,9 @@ def applied(document: Any, patch: Any) -> Any:
     The document after all operations of a JSON Patch; the one given stays as it is.
 
     Raises:
-        BadRequest: an operation is malformed, its path leads nowhere, or a test fails. The message
-            quotes the operation.
+        BadRequest: it is no list.
+        Unprocessable: an operation is malformed, its path leads nowhere, or a test fails. The
+            message quotes the operation.
 
     """
     if not isinstance(patch, list):
@@ -29,8 +30,9 @@ def applied(document: Any, patch: Any) -> Any:
         try:
             document = _operated(document, operation)
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise BadRequest(
-                f"the JSON patch operation {operation} cannot be applied: {error}"
+            raise Unprocessable(
+                "the server rejected our request due to an error in our request: the JSON patch "
+                f"operation {operation} cannot be applied: {error}"
             ) from error
     return document
 

@@ -23,7 +23,14 @@ import msgspec
 from harness.cluster.embedded.api import jsonpatch
 from harness.cluster.embedded.api.wire import Exchange, WireError
 from harness.cluster.embedded.selectors import label_selector_matches
-from harness.cluster.embedded.status import ApiError, BadRequest, Forbidden, InternalError, NotFound
+from harness.cluster.embedded.status import (
+    ApiError,
+    BadRequest,
+    Forbidden,
+    InternalError,
+    NotFound,
+    Unprocessable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -301,7 +308,7 @@ def _apply(hook: Obj, version: str, answer: Obj, review: Review) -> None:
         patch = msgspec.json.decode(base64.b64decode(answer["patch"], validate=True))
         patched = msgspec.convert(jsonpatch.applied(obj, patch), dict[str, Any])
         msgspec.convert(patched.get("metadata"), dict[str, Any])
-    except (ValueError, BadRequest) as error:
+    except (ValueError, BadRequest, Unprocessable) as error:
         raise InternalError(
             f'Internal error occurred: the patch of admission webhook "{name}" cannot be applied: '
             f"{error}"

@@ -193,7 +193,7 @@ class Deployments:
         wanted = sum(each["spec"]["replicas"] for each in sets)
         status["unavailableReplicas"] = max(0, wanted - status["availableReplicas"])
         status["conditions"] = self._conditions(deployment, new, status, name)
-        deployment["status"] = status
+        deployment["status"] = about.without_zeros(status)
         self._store.update(_DEPLOYMENTS, deployment, subresource="status")
 
     def _conditions(self, deployment: Obj, new: Obj | None, status: Obj, name: Name) -> list[Obj]:
@@ -224,7 +224,7 @@ class Deployments:
             text = f'ReplicaSet "{shown}" has successfully progressed.'
             return _condition(before, "Progressing", True, "NewReplicaSetAvailable", text)
         watched = (*counts, "readyReplicas", "observedGeneration")
-        moved = any(status[key] != old.get(key) for key in watched)
+        moved = any(status[key] != old.get(key, 0) for key in watched)
         deadline_s = float(deployment["spec"].get("progressDeadlineSeconds") or 600)
         if before is not None and not moved:
             since = about.parsed_time(before["lastUpdateTime"])

@@ -21,6 +21,7 @@ __all__ = [
     "owner_reference",
     "parsed_time",
     "selects",
+    "without_zeros",
 ]
 
 
@@ -80,6 +81,11 @@ def owner_reference(owner: Obj) -> Obj:
 def selects(selector: Obj | None, obj: Obj) -> bool:
     """Whether a label selector object (matchLabels, matchExpressions) takes this object."""
     return label_selector_matches(selector, obj["metadata"].get("labels") or {})
+
+
+def without_zeros(status: Obj) -> Obj:
+    """Counts as Kubernetes tells them: not at all where they are zero."""
+    return {name: value for name, value in status.items() if value != 0}
 
 
 def _ready_since(pod: Obj) -> str | None:

@@ -117,7 +117,8 @@ class ReplicaSets:
         }
         if failure:
             status["conditions"] = [_failed(owner, failure)]
-        owner["status"] = status
+        # Only how many there are is told when it is none.
+        owner["status"] = {**about.without_zeros(status), "replicas": len(present)}
         self._store.update(_REPLICA_SETS, owner, subresource="status")
         pending = [wait for wait in waits if wait]
         if pending:

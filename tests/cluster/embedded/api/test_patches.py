@@ -8,7 +8,7 @@ from harness.cluster.embedded.api import jsonpatch, strategic
 from harness.cluster.embedded.api.lists import ListKinds
 from harness.cluster.embedded.kinds import BUILT_IN
 from harness.cluster.embedded.resources import Registry
-from harness.cluster.embedded.status import BadRequest
+from harness.cluster.embedded.status import BadRequest, Unprocessable
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -61,7 +61,7 @@ def test_json_patch(document, operations, expected):
 )
 def test_a_json_patch_that_cannot_be_applied_is_quoted_and_changes_nothing(operation):
     document = {"a": 1, "l": [1]}
-    with pytest.raises(BadRequest, match="cannot be applied"):
+    with pytest.raises(Unprocessable, match="cannot be applied"):
         jsonpatch.applied(document, [{"op": "add", "path": "/c", "value": 1}, operation])
     assert document == {"a": 1, "l": [1]}
 
@@ -151,7 +151,7 @@ def test_a_patch_with_a_stale_version_is_a_conflict(api, make):
 @pytest.mark.parametrize(
     ("type_", "body", "code"),
     [
-        (JSON, [{"op": "remove", "path": "/nope"}], 400),
+        (JSON, [{"op": "remove", "path": "/nope"}], 422),
         (JSON, {"op": "remove"}, 400),
         (JSON, [{"op": "replace", "path": "/metadata/name", "value": "other"}], 400),
         (JSON, [{"op": "remove", "path": "/metadata"}], 400),
