@@ -19,16 +19,19 @@ HAND_BACK := find . -xdev -user root -exec chown -h $(SUDO_UID):$(SUDO_GID) {} +
 endif
 endif
 
+# make conformance ARGS="-k TLS-01": passed on to `meshmark run`.
+ARGUMENTS := $(if $(ARGS),-- $(ARGS))
+
 FREE_ENVS := lint,unit,rust
 ROOT_ENVS := contract,conformance
 ifdef AS_USER
 complete  = $(VENV)/bin/meshmark doctor --fix --quiet
 with_root = $(complete) && $(AS_USER) $(TOX) run -qq --notest -e $(1) \
-  && { $(TOX) run -qq --skip-pkg-install -e $(1); code=$$?; $(HAND_BACK); exit $$code; }
+  && { $(TOX) run -qq --skip-pkg-install -e $(1) $(ARGUMENTS); code=$$?; $(HAND_BACK); exit $$code; }
 all_tests = $(complete) || exit; $(AS_USER) $(TOX) run -e $(FREE_ENVS); free=$$?; \
   ($(call with_root,$(ROOT_ENVS))) && exit $$free
 else
-with_root = $(TOX) run -qq -e $(1)
+with_root = $(TOX) run -qq -e $(1) $(ARGUMENTS)
 all_tests = $(TOX) run -e $(FREE_ENVS),$(ROOT_ENVS)
 endif
 
