@@ -166,7 +166,7 @@ def until_served(cluster: Cluster, pem: str) -> None:
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "probe"}}
     resources.apply(cluster.client(), [namespace, probe])
     until(
-        lambda: [admitted(cluster, "probe") for _ in range(4)],
+        lambda: [admitted(cluster, "probe") for _ in range(12)],
         what="every replica serves the certificate",
         holds=lambda answers: not any("certificate" in answer for answer in answers),
         timeout_s=REFRESHED_S,

@@ -4,16 +4,18 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
-use tonic::{Response, Status, Streaming};
+use tonic::{Code, Response, Status, Streaming};
 
 use super::watches::Feed;
 use crate::config::ControlStreams;
 use crate::control::{Backoff, Client};
 use crate::mutants::{self, Mutant};
 
-/// Pauses between two attempts to open a stream. No longer than those between two connections: what
-/// the control plane has to say after an outage is waited for.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+/// Pauses between two attempts to open a stream while the control plane does not answer. No longer
+/// than those between two connections: what it has to say after an outage is waited for.
+const OUTAGE: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+/// Pauses while it answers that it has nothing to say, as it may for ever.
+const REFUSAL: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 /// Share of a stream's allowed life that is taken off at random, so that proxies that started
 /// together do not come back together.
 const LIFETIME_JITTER: f64 = 0.1;
@@ -22,7 +24,8 @@ const LIFETIME_JITTER: f64 = 0.1;
 pub(super) struct Follower {
     client: Client,
     limits: ControlStreams,
-    backoff: Backoff,
+    outage: Backoff,
+    refusal: Backoff,
 }
 
 // === impl Follower ===
@@ -32,12 +35,13 @@ impl Follower {
         Self {
             client: client.clone(),
             limits,
-            backoff: BACKOFF,
+            outage: OUTAGE,
+            refusal: REFUSAL,
         }
     }
 
     /// Hands each message to `message`, until the server answers with a failure. Call it again
-    /// after [`Self::pause`].
+    /// after [`Self::pause_after`].
     ///
     /// Streams that end cleanly or outlive their limits are opened again. `message` is told whether
     /// it is the first of its stream: that one replaces what was known before.
@@ -62,22 +66,27 @@ impl Follower {
             let ended = ended.await;
             feed.heard(false);
             if !first {
-                self.backoff.reset();
+                self.outage.reset();
+                self.refusal.reset();
             }
             match ended {
                 Ended::Lifetime => {}
                 Ended::Cleanly if mutants::active(Mutant::ForgetsEndpoints) => {
                     return Status::unavailable("the stream ended");
                 }
-                Ended::Cleanly | Ended::Silent => self.pause().await,
+                Ended::Cleanly | Ended::Silent => sleep(self.outage.advance()).await,
                 Ended::Failed(status) => return status,
             }
         }
     }
 
     /// Waits, longer after each failure in a row.
-    pub(super) async fn pause(&mut self) {
-        sleep(self.backoff.advance()).await;
+    pub(super) async fn pause_after(&mut self, failure: &Status) {
+        let backoff = match failure.code() {
+            Code::NotFound | Code::Unimplemented => &mut self.refusal,
+            _ => &mut self.outage,
+        };
+        sleep(backoff.advance()).await;
     }
 }
 
@@ -128,14 +137,14 @@ async fn read<M>(
 
 #[cfg(test)]
 mod tests {
-    use super::BACKOFF;
+    use super::OUTAGE;
     use std::time::Duration;
 
     /// The sidecar of a control plane that starts takes connections before its application does, and
     /// answers for it: each such answer is a failure.
     #[test]
     fn news_after_a_long_outage_waits_two_seconds_at_most() {
-        let mut backoff = BACKOFF.clone();
+        let mut backoff = OUTAGE.clone();
         let longest = (0..50).map(|_| backoff.advance()).max();
         assert!(longest <= Some(Duration::from_millis(2200)), "{longest:?}");
     }

@@ -74,7 +74,7 @@ impl Lookup {
                 }
                 _ => {}
             }
-            follower.pause().await;
+            follower.pause_after(&status).await;
         }
     }
 
@@ -120,7 +120,7 @@ impl Lookup {
             if is_final(&status) {
                 return feed.heard(true);
             }
-            follower.pause().await;
+            follower.pause_after(&status).await;
         }
     }
 
@@ -149,7 +149,7 @@ impl Lookup {
             if mutants::active(Mutant::ForgetsEndpoints) {
                 feed.set(EndpointsState::Empty { exists: false });
             }
-            follower.pause().await;
+            follower.pause_after(&status).await;
         }
     }
 
@@ -180,7 +180,7 @@ impl Lookup {
             if is_final(&status) {
                 return;
             }
-            follower.pause().await;
+            follower.pause_after(&status).await;
         }
     }
 

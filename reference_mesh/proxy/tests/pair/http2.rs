@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::control::server;
-use crate::{CLIENT, Mesh, plain_state};
+use crate::{CLIENT, Mesh, in_time, plain_state};
 
 async fn connect(mesh: &Mesh) -> h2::client::SendRequest<Bytes> {
     let (send, connection) = h2::client::handshake(mesh.dial()).await.expect("handshake");
@@ -129,7 +129,7 @@ async fn a_request_without_path_is_reset() {
     stream.write_all(&sent).await.expect("write");
     loop {
         let mut frame = [0; 9];
-        stream.read_exact(&mut frame).await.expect("frame");
+        in_time(stream.read_exact(&mut frame)).await.expect("frame");
         let mut payload = vec![0; usize::from(frame[1]) << 8 | usize::from(frame[2])];
         stream.read_exact(&mut payload).await.expect("payload");
         assert_ne!(frame[3], HEADERS, "it was answered");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::control::endpoints;
-use crate::{Mesh, SERVER, app, exchange, plain_state, read_head, serve};
+use crate::{Mesh, SERVER, app, exchange, in_time, plain_state, read_head, serve};
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: web\r\nconnection: close\r\n\r\n";
 const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
@@ -142,16 +142,22 @@ async fn what_nobody_uses_is_no_longer_watched() {
     // Each pod watches the policies of its application's and its admin port, for ever; it may be
     // ready before it does.
     let at_rest = 4;
-    while watches() < at_rest {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    in_time(async {
+        while watches() < at_rest {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
     for _ in 0..2 {
         let answer = exchange(mesh.dial(), REQUEST).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         assert!(watches() > at_rest, "policy, profile and endpoints");
-        while watches() > at_rest {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        in_time(async {
+            while watches() > at_rest {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
     }
     served.abort();
 }

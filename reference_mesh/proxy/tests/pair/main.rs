@@ -14,6 +14,7 @@ mod pod;
 mod responses;
 mod tcp;
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -84,8 +85,16 @@ impl Mesh {
 async fn exchange(mut stream: TcpStream, bytes: impl AsRef<[u8]>) -> String {
     stream.write_all(bytes.as_ref()).await.expect("write");
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.expect("read");
+    in_time(stream.read_to_end(&mut answer))
+        .await
+        .expect("read");
     String::from_utf8(answer).expect("text")
+}
+
+/// What comes within a time that is long for a proxy on a busy machine, and short for a test.
+async fn in_time<F: Future>(awaited: F) -> F::Output {
+    let limit = Duration::from_secs(20);
+    tokio::time::timeout(limit, awaited).await.expect("in time")
 }
 
 /// Serves each request with `answer`, on as many connections as come; the heads, in order, by

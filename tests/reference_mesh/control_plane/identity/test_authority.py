@@ -115,7 +115,8 @@ def test_issuer_of_tomorrow_is_taken_over_when_its_time_comes(events, mint):
 def test_calls_are_held_until_the_first_issuer_may_sign(events, mint):
     async def scenario():
         authority = Authority(events.append)
-        soon = dt.datetime.now(tz=dt.UTC) + dt.timedelta(seconds=1)
+        # Certificates know whole seconds: 0.3 to 1.3 s are left of this.
+        soon = dt.datetime.now(tz=dt.UTC) + dt.timedelta(seconds=1.3)
         watching = asyncio.ensure_future(authority.run())
         waiting = asyncio.ensure_future(authority.wait_usable())
         await asyncio.sleep(0)
@@ -145,7 +146,8 @@ def test_expiry_is_told_and_recovered_from(events, mint):
     async def scenario():
         told = asyncio.Event()
         authority = Authority(lambda event: (events.append(event), told.set()))
-        soon = dt.datetime.now(tz=dt.UTC) + dt.timedelta(seconds=1)
+        # Certificates know whole seconds: 0.3 to 1.3 s are left of this.
+        soon = dt.datetime.now(tz=dt.UTC) + dt.timedelta(seconds=1.3)
         authority.bundle_changed(mint.bundle())
         authority.secret_changed(mint.secret(*mint.issuer(not_after=soon)))
         watching = asyncio.ensure_future(authority.run())

@@ -243,10 +243,9 @@ pub(super) fn parse_response(
         response.headers_mut().remove(CONTENT_LENGTH);
     }
     let framing = response_framing(&response, method)?;
-    if let ResponseFraming::Length(_) = framing
-        && let Some(length) = response.headers_mut().remove(CONTENT_LENGTH)
-    {
-        // Once, should it have been there twice.
+    let mut lengths = response.headers().get_all(CONTENT_LENGTH).iter();
+    if let (Some(length), Some(_)) = (lengths.next().cloned(), lengths.next()) {
+        // They are equal, and one is passed on.
         response.headers_mut().insert(CONTENT_LENGTH, length);
     }
     let keep_alive = framing != ResponseFraming::UntilClose
@@ -263,9 +262,9 @@ fn response_framing(
     response: &Response<()>,
     method: &Method,
 ) -> Result<ResponseFraming, &'static str> {
-    let status = response.status();
     let headers = response.headers();
-    if !may_have_body(method, status) {
+    let length = content_length(headers)?;
+    if !may_have_body(method, response.status()) {
         return Ok(ResponseFraming::Length(0));
     }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
@@ -279,15 +278,20 @@ fn response_framing(
             Err("transfer coding not supported")
         };
     }
+    Ok(length.map_or(ResponseFraming::UntilClose, ResponseFraming::Length))
+}
+
+/// The one length that the header names, however often (RFC 9110 8.6).
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let Some(length) = lengths.next() else {
-        return Ok(ResponseFraming::UntilClose);
+        return Ok(None);
     };
     let length = parse_length(length).ok_or("malformed content-length")?;
     if lengths.any(|other| parse_length(other) != Some(length)) {
         return Err("content-lengths differ");
     }
-    Ok(ResponseFraming::Length(length))
+    Ok(Some(length))
 }
 
 /// Whether a response to `method` with `status` has content.
@@ -576,5 +580,8 @@ mod tests {
             let parsed = parse_response(&mut BytesMut::from(head), &Method::GET);
             assert!(parsed.is_err(), "{head:?}");
         }
+        // What a client would take for the length of the content counts without content too.
+        let differ = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n";
+        assert!(parse_response(&mut BytesMut::from(differ), &Method::HEAD).is_err());
     }
 }
