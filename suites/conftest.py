@@ -46,12 +46,24 @@ def pytest_meshmark_prepare(
     progress("building the workload")
     workload = workload_image.build()
     progress(f"building what mesh {options.mesh} runs")
-    build(options, _mesh_options(options, Lane.STEADY), workload)
+    build(options, _mesh_options(options, Lane.STEADY), workload, progress=progress)
 
 
-def build(options: Options, mesh_options: MeshOptions, *others: Image) -> None:
-    """Build the images of a mesh; for the engine with real nodes, pack them and the others too."""
+def build(
+    options: Options,
+    mesh_options: MeshOptions,
+    *others: Image,
+    progress: Callable[[str], None],
+) -> None:
+    """
+    Build the images of a mesh; for the engine with real nodes, pack them and the others too.
+
+    A cluster made elsewhere must come by them itself: it is told which.
+    """
     images = [*meshes.driver(options.mesh).images(mesh_options), *others]
+    if options.engine == "external":
+        names = ", ".join(image.reference for image in images)
+        progress(f"{options.cluster} must have, or be able to pull: {names}")
     for image in images if options.engine == "kind" else ():
         archived(image)
 

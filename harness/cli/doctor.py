@@ -30,8 +30,9 @@ _APT_S = 900.0
 @click.option(
     "--fix",
     is_flag=True,
-    help="Install what is missing; as root, with apt-get. For kind also: start Docker where "
-    "no init system does, and build kind and kubectl.",
+    help="Install what is missing; as root, with apt-get. For kind also: add Debian's backports to "
+    "apt's sources where Debian's own Go is too old, start Docker where no init system does, and "
+    "build kind and kubectl.",
 )
 @click.option("--quiet", is_flag=True, help="Say only what is missing.")
 def command(cluster: str, fix: bool, quiet: bool) -> None:
@@ -45,11 +46,11 @@ def command(cluster: str, fix: bool, quiet: bool) -> None:
     findings = _examine(cluster, machine)
     if fix:
         if cluster == "kind":
-            kind_requirements.prepare(kind_requirements.Parts(), findings)
+            kind_requirements.prepare(machine, kind_requirements.Parts(), findings, click.echo)
         if packages := packages_to_install(findings):
             _install(machine, packages)
         if cluster == "kind":
-            kind_requirements.mend(kind_requirements.Parts(), click.echo)
+            kind_requirements.mend(machine, kind_requirements.Parts(), click.echo)
         findings = _examine(cluster, machine)
     for line in lines(findings, quiet=quiet, root=machine.is_root()):
         click.echo(line)

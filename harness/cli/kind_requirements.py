@@ -65,30 +65,56 @@ def examine(machine: Machine, parts: Parts) -> list[Finding]:
     ]
 
 
-def prepare(parts: Parts, findings: Sequence[Finding]) -> None:
-    """Let apt know of Go's package where only Debian's backports have one that is new enough."""
+def prepare(
+    machine: Machine, parts: Parts, findings: Sequence[Finding], told: Callable[[str], None]
+) -> None:
+    """
+    Let apt know of Go's package where only Debian's backports have one that is new enough.
+
+    Raises:
+        EnvironmentLacks: this is not root, or apt's mirror is not known.
+
+    """
     if parts.has_old_go() and any(one.package == _BACKPORTED_GO for one in findings if not one.met):
-        line = f"deb {parts.mirror()} bookworm-backports main\n"
-        BACKPORTS.write_text(line, encoding="ascii")
+        line = f"deb {parts.mirror()} bookworm-backports main"
+        _require_root(machine, f"write {BACKPORTS}, for {_BACKPORTED_GO}")
+        told(f"writing {BACKPORTS}: {line}")
+        BACKPORTS.write_text(f"{line}\n", encoding="ascii")
 
 
-def mend(parts: Parts, told: Callable[[str], None]) -> None:
+def mend(machine: Machine, parts: Parts, told: Callable[[str], None]) -> None:
     """
     Start Docker where nothing else does, and build kind and kubectl where they are missing.
 
     Raises:
-        EnvironmentLacks, ClusterError, NotInTime: one of them failed.
+        EnvironmentLacks, ClusterError, NotInTime: one of them failed, or takes root and this is
+            not.
 
     """
-    if parts.has_init():
-        if parts.lacks_sys_resource():
-            told(f"Docker's runtime for this machine is {docker.install_runtime()}")
-    elif not _daemon(parts)[0].met:
-        told(f"starting dockerd; its log is {docker.start()}")
+    docker_part = _daemon(parts)
+    if not parts.has_init():
+        if not docker_part[0].met:
+            _require_root(machine, "start dockerd")
+            told(f"starting dockerd; its log is {docker.start()}")
+    # Root renews it; as another user, one that works will do.
+    elif parts.lacks_sys_resource() and (machine.is_root() or _lacking(docker_part)):
+        _require_root(machine, "install Docker's runtime for this machine")
+        told(f"Docker's runtime for this machine is {docker.install_runtime()}")
     for name, build in (("kind", compiled.kind), ("kubectl", compiled.kubectl)):
         if not _tried(name, partial(parts.tool, name)).met:
             told(f"building {name} from its Go module: a minute or two")
             tools.keep(name, build() / name)
+
+
+def _require_root(machine: Machine, what: str) -> None:
+    if not machine.is_root():
+        raise EnvironmentLacks(
+            f"only root can {what}: run `meshmark doctor --cluster kind --fix` as root"
+        )
+
+
+def _lacking(findings: Sequence[Finding]) -> bool:
+    return any(one.needed and not one.met for one in findings)
 
 
 def _daemon(parts: Parts) -> list[Finding]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 import pytest
 
 from harness import mesh as meshes
@@ -101,24 +103,25 @@ def command(
         run_dir=run_dir,
         out=out,
         selection=selection,
+        pytest_options=pytest_options,
     )
+    _check_pytest_options(suite, pytest_options)
     _check_names(options)
     _check_mutant(options.mutant, catalogue_of(options))
     with_test = checks.implemented(suites_folder() / options.suite)
     check_selection(selection, catalogue_of(options), with_test)
+    options = _in_one_lane(options, catalogue_of(options))
     choice.require(options.cluster)
     return (
-        mutants.run(options, every_check=every_check)
-        if suite == "mutants"
-        else run_suite(options, pytest_options)
+        mutants.run(options, every_check=every_check) if suite == "mutants" else run_suite(options)
     )
 
 
-def run_suite(options: Options, pytest_options: Sequence[str] = ()) -> int:
+def run_suite(options: Options) -> int:
     """Run the tests of a suite in this process and return the exit code of `meshmark`."""
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    code = pytest.main([*pytest_arguments(options), *pytest_options])
+    code = pytest.main(pytest_arguments(options))
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
         asked = f"-k {options.selection!r}" if options.selection else f"suite {options.suite}"
         raise UsageError(f"no test for {asked}; `meshmark checks` shows which checks have one")
@@ -152,7 +155,9 @@ def pytest_arguments(options: Options) -> list[str]:
             arguments += [flag, str(value)]
     arguments += ["--keep"] if options.keep else []
     arguments += ["--long"] if options.long else []
-    return [*arguments, str(suites / options.suite)]
+    if options.pytest_options:
+        arguments += [f"--pytest-options={shlex.join(options.pytest_options)}"]
+    return [*arguments, str(suites / options.suite), *options.pytest_options]
 
 
 def check_selection(selection: str, catalogue: Catalogue, with_test: Container[str]) -> None:
@@ -167,6 +172,28 @@ def check_selection(selection: str, catalogue: Catalogue, with_test: Container[s
     if named and not any(check_id in with_test for check_id in named):
         raise UsageError(
             f"no test for {', '.join(named)} yet; `meshmark checks` shows which checks have one"
+        )
+
+
+def _in_one_lane(options: Options, catalogue: Catalogue) -> Options:
+    """Keep a run on somebody's cluster to one lane: lanes install the mesh differently."""
+    if options.engine != "external" or options.suite != "conformance" or options.lane:
+        return options
+    lanes = {catalogue[check_id].lane for check_id in _CHECK_ID.findall(options.selection.upper())}
+    if len(lanes) != 1:
+        raise UsageError(
+            f"{options.cluster} can hold one mesh at a time, and each lane needs its own: run them "
+            f"one after the other, with {' and '.join(f'--lane {lane}' for lane in Lane)}"
+        )
+    return msgspec.structs.replace(options, lane=lanes.pop())
+
+
+def _check_pytest_options(suite: str, words: Sequence[str]) -> None:
+    if words and suite == "mutants":
+        raise UsageError(f"mutants hands nothing to pytest: leave out {shlex.join(words)}")
+    if words and not words[0].startswith("-"):
+        raise UsageError(
+            f"{words[0]!r} is not an option of pytest; to select checks: -k {shlex.quote(words[0])}"
         )
 
 

@@ -42,8 +42,8 @@ class ApiCluster:
 
     def __init__(self, name: str, kubeconfig: Path, context: str | None = None) -> None:
         self.name = name
-        self.kubeconfig = kubeconfig
-        self._context = context
+        self.kubeconfig = kubeconfig.absolute()
+        self.context = context
         self._client: lightkube.Client | None = None
         self._lock = threading.Lock()
 
@@ -64,19 +64,7 @@ class ApiCluster:
                 self._client = None
 
     def load_images(self, images: Sequence[Image]) -> None:
-        """
-        Say that this engine cannot take images from here.
-
-        Raises:
-            EnvironmentLacks: always, unless there is nothing to load.
-
-        """
-        if images:
-            wanted = ", ".join(image.reference for image in images)
-            raise EnvironmentLacks(
-                f"images cannot be loaded into {self.name}: push {wanted} to a registry that this "
-                "cluster pulls from, under these names"
-            )
+        """Nothing: the nodes have them under these names, or pull them when a pod asks."""
 
     def pod_http(self, namespace: str, pod: str, port: int) -> httpx2.Client:
         """An HTTP client for one port of a pod, through the API server's pod proxy."""
@@ -171,7 +159,7 @@ class ApiCluster:
     def _config(self) -> SingleConfig:
         try:
             config = KubeConfig.from_file(self.kubeconfig)
-            found = config.get(context_name=self._context)
+            found = config.get(context_name=self.context)
         except ConfigError as error:
             raise UsageError(f"kubeconfig {self.kubeconfig}: {error}") from error
         if found is None:

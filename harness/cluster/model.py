@@ -84,12 +84,15 @@ class Cluster(Protocol):
     A cluster that is up. Safe to use from several threads; every call blocks.
 
     engine: "embedded", "kind" or "external".
-    kubeconfig: a file that any Kubernetes client takes; mode 0600.
+    kubeconfig: the absolute path of a file that any Kubernetes client takes; mode 0600 where the
+        engine wrote it.
+    context: the one of that file to use; None for its current one.
     """
 
     name: str
     engine: str
     kubeconfig: Path
+    context: str | None
 
     def client(self) -> lightkube.Client:
         """The client of this cluster's API, shared by all callers; `close` ends it."""
@@ -98,7 +101,11 @@ class Cluster(Protocol):
         """Close the client's connections; the cluster itself goes on."""
 
     def load_images(self, images: Sequence[Image]) -> None:
-        """Make images known to every node. Loading the same reference again replaces it."""
+        """
+        Make images known to every node. Loading the same reference again replaces it.
+
+        A cluster made elsewhere is trusted to have them, or to pull them, under their names.
+        """
 
     def pod_http(self, namespace: str, pod: str, port: int) -> httpx2.Client:
         """

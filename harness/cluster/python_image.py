@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cluster.model import Bind, Image
-from harness.errors import EnvironmentLacks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,21 +39,10 @@ def python_image(
 
     A real image has Debian's Python instead, what `images/python.lock` names, and of the clone the
     package that the module is in and those named `besides`.
-
-    Raises:
-        EnvironmentLacks: a folder itself is closed to other users, as with a umask of 077.
-
     """
-    folders = _folders(root)
-    for folder in folders:
-        if folder.stat().st_mode & 0o005 != 0o005:
-            raise EnvironmentLacks(
-                f"{folder} is closed to other users, and pods run as one: open it for reading "
-                f"with `chmod -R a+rX {folder}`"
-            )
     return Image(
         reference=reference,
-        binds=[(folder, str(folder)) for folder in folders],
+        binds=[(folder, str(folder)) for folder in _folders(root)],
         entrypoint=[sys.executable, "-m", module, *arguments],
         env=env if root == _ROOT else {**(env or {}), "PYTHONPATH": str(root)},
         user=_USER,

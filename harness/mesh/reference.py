@@ -62,6 +62,9 @@ _ASKED = {
 _REACHED_S = 30.0
 """A node may take a second or two to learn where a service's pods are."""
 
+_ENDED_S = 60.0
+"""Twice the time that a pod is given to end by itself."""
+
 _POLICY_API = "policy.linkerd.io"
 
 
@@ -115,16 +118,22 @@ class ReferenceMesh:
         """
         build = ReferenceBuild.of(options)
         cluster.load_images(build.images())
-        client, where = cluster.client(), f"--kubeconfig={cluster.kubeconfig.absolute()}"
+        client, where = cluster.client(), _where(cluster)
         resources.apply(client, resources.documents(build.refmesh("upgrade", "--crds")))
-        manifest = build.refmesh("upgrade", where)
+        manifest = build.refmesh("upgrade", *where)
         resources.apply(client, resources.documents(manifest))
         self._until_running(cluster, build)
-        resources.remove(client, reversed(resources.documents(build.refmesh("prune", where))))
+        resources.remove(client, reversed(resources.documents(build.refmesh("prune", *where))))
 
     def uninstall(self, cluster: Cluster) -> None:
-        """Delete what `refmesh uninstall` lists."""
-        listed = ReferenceBuild().refmesh("uninstall", f"--kubeconfig={cluster.kubeconfig}")
+        """Delete what `refmesh uninstall` lists, once the pods in the mesh have ended."""
+        listed = until(
+            lambda: ReferenceBuild().refmesh("uninstall", *_where(cluster)),
+            what="`refmesh uninstall`, which waits for pods in the mesh to end",
+            holds=lambda _: True,
+            timeout_s=_ENDED_S,
+            interval_s=1.0,
+        )
         resources.remove(cluster.client(), resources.documents(listed))
 
     def prepare(self, namespace: str) -> list[Resource]:
@@ -259,6 +268,12 @@ class ReferenceMesh:
             timeout_s=_REACHED_S,
             hint="Look closer: refmesh check",
         )
+
+
+def _where(cluster: Cluster) -> list[str]:
+    """The options by which `refmesh` finds the cluster that `cluster.client()` talks to."""
+    named = [f"--context={cluster.context}"] if cluster.context else []
+    return [f"--kubeconfig={cluster.kubeconfig}", *named]
 
 
 def _server(name: str, target: Target, *, access: str) -> Resource:

@@ -35,6 +35,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     previous: the build that checks of upgrades come from and go back to, as the mesh names builds.
     run_dir: the run folder; None makes a new one below `out`.
     selection: the `-k` expression, empty for all.
+    pytest_options: what pytest was given besides, as it stands after `--`.
     """
 
     suite: str = "conformance"
@@ -52,6 +53,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     catalogue: Path | None = None
     known_fails: Path | None = None
     selection: str = ""
+    pytest_options: tuple[str, ...] = ()
 
     @property
     def engine(self) -> str:
@@ -76,6 +78,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
                 words += [flag, str(value)]
         words += ["--long"] if self.long else []
         words += ["--keep"] if (self.keep if keep is None else keep) else []
+        words += ["--", *self.pytest_options] if self.pytest_options else []
         return shlex.join(words)
 
 
@@ -107,6 +110,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--out", default=str(plain.out), help="where run folders are made")
     group.addoption("--catalogue", default=None, help="catalogue.toml of the suite")
     group.addoption("--known-fails", default=None, help="known-fail.toml of the suite")
+    group.addoption("--pytest-options", default="", help="what follows --, to be recorded")
 
 
 def options_of(config: pytest.Config) -> Options:
@@ -128,6 +132,7 @@ def options_of(config: pytest.Config) -> Options:
         catalogue=_absolute(config.getoption("--catalogue")),
         known_fails=_absolute(config.getoption("--known-fails")),
         selection=config.getoption("keyword", ""),
+        pytest_options=tuple(shlex.split(config.getoption("--pytest-options"))),
     )
 
 

@@ -73,7 +73,7 @@ def pytest_meshmark_prepare(
     if wanted and Feature.UPGRADE in driver.features():
         progress(f"building the mesh of {options.previous}, to upgrade from")
         with contextlib.suppress(EnvironmentLacks):  # the checks will say it
-            build(options, MeshOptions(build=options.previous))
+            build(options, MeshOptions(build=options.previous), progress=progress)
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ import pytest
 from harness.cli import main
 from harness.cli.checks import implemented
 from harness.cli.mutants import kill_matrix
-from harness.cli.run import check_selection, pytest_arguments
+from harness.cli.run import _in_one_lane, check_selection, pytest_arguments
 from harness.errors import UsageError
 from harness.plugin.options import Options, catalogue_of
+from harness.record.catalogue import Lane
 from harness.record.folder import RunFolder
 from harness.record.model import CheckRecord, ClusterFacts, Level, MeshFacts, Run, Verdict
 
@@ -60,6 +61,9 @@ def test_help_imports_little_and_so_answers_soon() -> None:
         (["run", "conformance", "--cluster", "minikube"], "context:kind-NAME for one of kind"),
         (["run", "conformance", "-k", "TLS-99"], "did you mean TLS-0"),
         (["run", "nothing"], "'nothing' is not one of"),
+        (["run", "conformance", "--cluster", "context:c"], "with --lane steady and --lane short"),
+        (["run", "conformance", "RT-01"], "to select checks: -k RT-01"),
+        (["run", "mutants", "--", "--foo"], "mutants hands nothing to pytest: leave out --foo"),
         (["report", "no-such-run"], "no run 'no-such-run' below"),
         (["runn"], "No such command 'runn'"),
     ],
@@ -92,6 +96,21 @@ def test_the_command_line_of_a_run_repeats_what_was_asked() -> None:
         "meshmark run conformance --mesh unmeshed --seed 7 -k 'TLS-01 or RT-01' --long"
     )
     assert options.command("RT-01", keep=True).endswith("-k RT-01 --long --keep")
+
+
+def test_checks_of_one_lane_need_no_lane_to_be_named_on_somebodys_cluster() -> None:
+    catalogue = catalogue_of(Options())
+    for cluster, lane in (("context:c", Lane.STEADY), ("kind", None)):
+        options = Options(cluster=cluster, selection="rt-01 or TLS-01")
+        assert _in_one_lane(options, catalogue).lane == lane
+
+
+def test_what_pytest_was_given_is_part_of_that_and_reaches_it() -> None:
+    options = Options(pytest_options=("--kind-name", "two words"))
+    assert options.command() == "meshmark run conformance -- --kind-name 'two words'"
+    arguments = pytest_arguments(options)
+    assert arguments[-2:] == ["--kind-name", "two words"]
+    assert "--pytest-options=--kind-name 'two words'" in arguments
 
 
 def test_tests_are_found_without_importing_them(tmp_path: Path) -> None:

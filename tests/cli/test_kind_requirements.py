@@ -84,8 +84,38 @@ def test_go_comes_from_backports_where_debians_own_is_too_old(
     )
     findings = examine(FakeMachine(), parts)
     assert packages_to_install(findings) == [package]
-    prepare(parts, findings)
-    assert (tmp_path / "backports.list").exists() is old
+    told: list[str] = []
+    prepare(FakeMachine(), parts, findings, told.append)
+    line = "deb http://mirror.example/debian bookworm-backports main"
+    file = tmp_path / "backports.list"
+    assert told == ([f"writing {file}: {line}"] if old else [])
+    assert (file.read_text() if file.exists() else "") == (f"{line}\n" if old else "")
+
+
+def test_apts_sources_are_left_alone_without_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kind_requirements, "BACKPORTS", tmp_path / "backports.list")
+    parts = replace(GOOD, find_go=refuse, has_old_go=lambda: True, mirror=lambda: "http://m")
+    user = FakeMachine(root=False)
+    with pytest.raises(EnvironmentLacks, match="only root can write"):
+        prepare(user, parts, examine(user, parts), print)
+    assert not (tmp_path / "backports.list").exists()
+
+
+def test_docker_is_neither_started_nor_changed_without_root(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(docker, "start", lambda: pytest.fail("started"))
+    monkeypatch.setattr(docker, "install_runtime", lambda: pytest.fail("installed"))
+    user = FakeMachine(root=False)
+    with pytest.raises(EnvironmentLacks, match="only root can start dockerd"):
+        mend(user, replace(GOOD, daemon=refuse), print)  # type: ignore[arg-type]
+    weak = replace(GOOD, has_init=lambda: True, lacks_sys_resource=lambda: True)
+    mend(user, weak, print)  # nodes can run here already
+    lacking = Host(1, sys_resource=False, runtime="runc")
+    with pytest.raises(EnvironmentLacks, match="only root can install Docker's runtime"):
+        mend(user, replace(weak, examine_host=lambda _: lacking), print)
 
 
 def test_mending_builds_only_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,14 +123,14 @@ def test_mending_builds_only_what_is_missing(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(tools, "keep", lambda name, _: kept.append(name))
     monkeypatch.setattr(kind_requirements.compiled, "kubectl", lambda: Path("/built"))
     has_kind = replace(GOOD, tool=lambda name: name if name == "kind" else refuse())
-    mend(has_kind, lambda _: None)
+    mend(FakeMachine(), has_kind, lambda _: None)
     assert kept == ["kubectl"]
 
 
 def test_mending_starts_docker_only_where_none_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
     monkeypatch.setattr(docker, "start", lambda: started.append("dockerd") or Path("/log"))
-    mend(GOOD, lambda _: None)
+    mend(FakeMachine(), GOOD, lambda _: None)
     assert started == []
-    mend(replace(GOOD, daemon=refuse), lambda _: None)  # type: ignore[arg-type]
+    mend(FakeMachine(), replace(GOOD, daemon=refuse), lambda _: None)  # type: ignore[arg-type]
     assert started == ["dockerd"]

@@ -10,7 +10,9 @@ import pytest
 from lightkube.resources.core_v1 import Namespace
 
 from harness.cluster.api_cluster import ApiCluster
+from harness.cluster.external import external
 from harness.cluster.kubeconfig import kubeconfig
+from harness.cluster.model import Image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,3 +44,16 @@ def test_a_closed_cluster_can_be_asked_again(cluster: ApiCluster) -> None:
     cluster.close()
     assert cluster.client() is not first
     cluster.close()
+
+
+def test_a_cluster_made_elsewhere_is_trusted_to_pull_by_name(cluster: ApiCluster) -> None:
+    cluster.load_images([Image(reference="test.dev/p:1", binds=[], entrypoint=["/p"])])
+
+
+def test_its_kubeconfig_is_found_from_any_folder(
+    cluster: ApiCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(cluster.kubeconfig.parent)
+    monkeypatch.setenv("KUBECONFIG", "kubeconfig")
+    foreign = external("one")
+    assert (foreign.kubeconfig, foreign.context) == (cluster.kubeconfig, "one")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-
-import pytest
+from typing import TYPE_CHECKING
 
 import harness
 from harness.cluster import python_image as module
 from harness.cluster.python_image import python_image
-from harness.errors import EnvironmentLacks
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_packages_are_shown_without_the_folders_around_them() -> None:
@@ -23,8 +24,9 @@ def test_packages_are_shown_without_the_folders_around_them() -> None:
     assert all(str(bind.source) == bind.target for bind in image.normalised())
 
 
-def test_a_folder_that_pods_cannot_read_is_named(tmp_path, monkeypatch) -> None:
+def test_a_folder_that_others_cannot_read_is_no_matter_to_a_real_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tmp_path.chmod(0o700)
     monkeypatch.setattr(module.sys, "prefix", str(tmp_path))
-    with pytest.raises(EnvironmentLacks, match=f"chmod -R a\\+rX {tmp_path}"):
-        python_image("it:1", "harness.load.agent")
+    assert python_image("it:1", "harness.load.agent").portable

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.cluster import Image
 from harness.errors import MeshError
+from harness.mesh.protocol import MeshOptions
+from harness.plugin import Options
 from harness.record.catalogue import Lane
 from suites import conftest as stand
 
@@ -58,3 +61,16 @@ def test_half_a_mesh_is_taken_off_a_cluster_that_lives_on(
     with pytest.raises(MeshError, match="never became available"):
         stand._lab(options, context, Lane.STEADY, opened()).__enter__()
     assert driver.calls == calls
+
+
+def test_a_cluster_made_elsewhere_is_told_which_images_it_must_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = [SimpleNamespace(reference=name) for name in ("a:1", "b:2")]
+    monkeypatch.setattr(stand.meshes, "driver", lambda _: SimpleNamespace(images=lambda _: images))
+    told: list[str] = []
+    stand.build(
+        Options(mesh="half", cluster="context:c"), MeshOptions(), Image("c:3", [], []),
+        progress=told.append,
+    )  # fmt: skip
+    assert told == ["context:c must have, or be able to pull: a:1, b:2, c:3"]

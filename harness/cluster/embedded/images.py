@@ -31,13 +31,20 @@ class Images:
         Take images, all or none.
 
         Raises:
-            BadRequest: a source does not exist, or a target is not a usable absolute path.
+            BadRequest: a source does not exist, or is a folder closed to the image's user, as with
+                a umask of 077; or a target is not a usable absolute path.
 
         """
         for image in images:
             for bind in image.binds:
-                if not Path(bind.source).exists():
-                    raise BadRequest(f"image {image.reference}: {bind.source} does not exist")
+                source = Path(bind.source)
+                if not source.exists():
+                    raise BadRequest(f"image {image.reference}: {source} does not exist")
+                if image.user and source.is_dir() and source.stat().st_mode & 0o005 != 0o005:
+                    raise BadRequest(
+                        f"image {image.reference}: {source} is closed to other users, and its pods "
+                        f"run as one: open it for reading with `chmod -R a+rX {source}`"
+                    )
                 top = "/" + bind.target.strip("/").partition("/")[0]
                 if (
                     not bind.target.startswith("/")

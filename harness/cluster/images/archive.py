@@ -7,6 +7,7 @@ library, and what names Debian packages gets a base of those.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import platform
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cluster.images import cache, debian, layers, wheels
 from harness.cluster.model import Bind
+from harness.errors import ClusterError, EnvironmentLacks
 
 if TYPE_CHECKING:
     from harness.cluster.images.layers import Layer
@@ -61,11 +63,23 @@ def archived(image: Image) -> Archive:
     The image as an archive in the user's cache, where it stays until the content is another.
 
     Raises:
-        EnvironmentLacks: what its base is made with or of is missing; says how to install it.
-        OSError: a file of the image does not exist, or the disk is full.
+        EnvironmentLacks: what its base is made with or of is missing, or the disk is full; says
+            what to do.
+        ClusterError: a file of the image does not exist, or cannot be read.
 
     """
-    image = image.portable or image
+    try:
+        return _archived(image.portable or image)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise EnvironmentLacks(
+                f"the disk is full ({error.filename or cache.folder()}), with image "
+                f"{image.reference} half made: make room and run this again"
+            ) from error
+        raise ClusterError(f"cannot make image {image.reference}: {error}") from error
+
+
+def _archived(image: Image) -> Archive:
     with cache.scratch() as place:
         stack = _stack(image, place)
         config = _config(image, stack)

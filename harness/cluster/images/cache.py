@@ -50,7 +50,7 @@ def archive(reference: str, digest: str) -> Path:
 
 
 def give(path: Path) -> None:
-    """Let a file that root made for the user behind sudo belong to that user."""
+    """Let what root made for the user behind sudo belong to that user."""
     person = toolchain.invoking_person()
     if person.uid != os.geteuid():
         os.chown(path, person.uid, person.gid, follow_symlinks=False)
@@ -70,6 +70,7 @@ def kept(name: str, inputs: Sequence[str], make: Callable[[Path], None]) -> Path
     with scratch() as place:
         made = place / "made"
         made.mkdir()
+        give(made)
         make(made)
         for path in (made, *made.rglob("*")):
             give(path)
@@ -86,6 +87,7 @@ def scratch() -> Iterator[Path]:
     """A folder on the cache's file system that is gone after the block."""
     place = Path(tempfile.mkdtemp(prefix=".making-", dir=folder()))
     try:
+        give(place)  # what is made in it may be made as that user
         yield place
     finally:
         shutil.rmtree(place, ignore_errors=True)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from harness import toolchain
 from harness.cluster.images import cache, debian
 from harness.errors import EnvironmentLacks
 
@@ -50,7 +51,7 @@ def _install(lock: Path, site: Path) -> None:
     command += ["--require-hashes", "--only-binary=:all:", "--implementation=cp"]
     command += ["--python-version=3.11", "--root-user-action=ignore"]
     command += [f"--platform={each}_{platform.machine()}" for each in _MANYLINUX]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = toolchain.run_as(toolchain.invoking_person(), command, stderr=subprocess.PIPE)
     if done.returncode:
         raise EnvironmentLacks(
             f"cannot install {lock} into an image (pip's exit code {done.returncode}): "

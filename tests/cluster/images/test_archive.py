@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tarfile
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
-from harness.cluster.images import Archive, archived, debian
+from harness import toolchain
+from harness.cluster import places
+from harness.cluster.images import Archive, archived, debian, layers, wheels
 from harness.cluster.model import Image
+from harness.errors import ClusterError, EnvironmentLacks
+from harness.toolchain import Person
 
 STATIC = b"#!/static\n"
 
@@ -133,3 +139,52 @@ def test_files_of_python_packages_keep_links_and_folders(program: Path, tmp_path
 
     assert layer.getmember("opt/folder/link").linkname == "inner/file"
     assert layer.getmember("opt/folder/inner").isdir()
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "told"),
+    [
+        (errno.ENOSPC, EnvironmentLacks, r"the disk is full \(/cache/x\).*test.dev/p:1.2"),
+        (errno.EIO, ClusterError, "cannot make image test.dev/p:1.2: .*/cache/x"),
+    ],
+)
+def test_what_the_disk_refuses_is_told_with_the_image(
+    program: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception], told: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "/cache/x")
+
+    monkeypatch.setattr(layers, "pack", refuse)
+    with pytest.raises(kind, match=told):
+        archived(image(program))
+
+
+def test_a_missing_file_is_named_with_the_image(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=f"image test.dev/p:1.2: .*{tmp_path / 'none'}"):
+        archived(image(tmp_path / "none"))
+
+
+def test_behind_sudo_wheels_are_fetched_by_the_user_into_a_folder_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root has other caches and settings of pip, and would leave files of root in the user's."""
+    user = Person(os.getuid() + 1, os.getgid(), tmp_path, "user")
+    given: list[Path] = []
+    monkeypatch.setattr(toolchain, "invoking_person", lambda: user)
+    monkeypatch.setattr(os, "chown", lambda path, *_, **__: given.append(path))
+    monkeypatch.setattr(places, "make", lambda path: path.mkdir(parents=True, exist_ok=True))
+    monkeypatch.setattr(debian, "compile_python", lambda *_: None)
+    ran: list[Person] = []
+
+    def run_as(person: Person, command: list[str], **_: object) -> CompletedProcess[str]:
+        target = Path(command[command.index("--target") + 1])
+        assert {*target.parents} & {*given}
+        ran.append(person)
+        target.mkdir(parents=True)
+        return CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(toolchain, "run_as", run_as)
+    lock = tmp_path / "lock"
+    lock.write_text("")
+    assert (wheels.installed(lock, tmp_path / "base") / wheels.SITE).is_dir()
+    assert ran == [user]

@@ -1,0 +1,71 @@
+"""Which cluster the reference mesh's driver points `refmesh` at."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+
+from harness.cluster.api_cluster import ApiCluster
+from harness.cluster.kubeconfig import kubeconfig
+from harness.errors import MeshError
+from harness.mesh import reference
+from harness.mesh.protocol import MeshOptions
+from harness.mesh.reference import ReferenceMesh
+from harness.mesh.reference_build import ReferenceBuild
+from harness.waiting import until
+
+
+@pytest.mark.parametrize(("context", "named"), [("two", ["--context=two"]), (None, [])])
+def test_refmesh_is_run_on_the_cluster_that_the_driver_writes_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: str | None, named: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config").write_text(kubeconfig(context or "one", "http://127.0.0.1:1", "", "token"))
+    asked: dict[str, list[str]] = {}
+
+    def refmesh(_: ReferenceBuild, command: str, *options: str) -> str:
+        asked[command] = [*options]
+        return ""
+
+    monkeypatch.setattr(ReferenceBuild, "refmesh", refmesh)
+    monkeypatch.setattr(ReferenceBuild, "images", lambda _: [])
+    monkeypatch.setattr(reference.ReferenceMesh, "_until_running", lambda *_: None)
+    cluster = ApiCluster("it", Path("config"), context)
+
+    ReferenceMesh().upgrade(cluster, MeshOptions())
+    ReferenceMesh().uninstall(cluster)
+
+    where = [f"--kubeconfig={tmp_path / 'config'}", *named]
+    assert asked == {"upgrade": where, "prune": where, "uninstall": where}
+
+
+def test_the_mesh_is_taken_off_when_its_last_pods_have_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real cluster lets the pods of a deleted namespace end in their own time."""
+    answers = iter([MeshError("these pods are in the mesh: world/client"), ""])
+
+    def refmesh(*_: object) -> str:
+        answer = next(answers)
+        if isinstance(answer, MeshError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(ReferenceBuild, "refmesh", refmesh)
+    monkeypatch.setattr(reference, "until", functools.partial(until, clock=NoTime()))
+    path = tmp_path / "config"
+    path.write_text(kubeconfig("one", "http://127.0.0.1:1", "", "token"))
+    ReferenceMesh().uninstall(ApiCluster("it", path))
+    assert next(answers, None) is None
+
+
+class NoTime:
+    """A clock on which waiting takes no time."""
+
+    def now_s(self) -> float:
+        return 0.0
+
+    def sleep_s(self, seconds: float) -> None:
+        pass
