@@ -19,14 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cluster import kind
 from harness.cluster.kind import launch, nodes
+from harness.cluster.kind.claim import claimed
 from harness.cluster.kind.guard import guarded
-from harness.cluster.kind.program import program
-from harness.cluster.kind.wrapper import wrapped
+from harness.cluster.kind.program import is_another, program
+from harness.cluster.kind.wrapper import SAID, wrapped
 from harness.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
     import pytest
 
+    from harness.cluster.kind.guard import Guard
     from harness.record.catalogue import Lane
 
 __all__ = ["is_loaded", "made"]
@@ -55,15 +57,17 @@ def made(request: pytest.FixtureRequest, lane: Lane, *, keep: bool) -> kind.Kind
     setattr(option, _TAKEN, lane)
     option.keep_cluster = option.keep_cluster or keep
     option.cluster_name = name = _name(option.cluster_name, lane)
-    launch.refuse(name)
-    folder = Path(tempfile.mkdtemp(prefix="meshmark-kind-"))
     ends = contextlib.ExitStack()
     request.config.add_cleanup(ends.close)  # after the fixture, which needs the program until then
-    guard = ends.enter_context(guarded(name, folder))
-    config = folder / "kind.yaml"
-    config.write_text(launch.settings(workers=kind.WORKERS, image=option.kind_image or ""))
-    option.kind_bin = str(wrapped(option.kind_bin or program("kind"), config, guard))
-    made = _create(request, name)
+    with claimed(name):
+        launch.refuse(name)
+        settings = launch.settings(workers=kind.WORKERS, image=option.kind_image or "")
+        folder = Path(tempfile.mkdtemp(prefix="meshmark-kind-"))
+        guard = ends.enter_context(guarded(name, folder))
+        config = folder / "kind.yaml"
+        config.write_text(settings)
+        option.kind_bin = str(wrapped(option.kind_bin or program("kind"), config, guard))
+        made = _create(request, name, folder, guard)
     cluster = kind.KindCluster(name, made.kubeconfig_path.absolute())
     cluster.ready(launch.READY_S)
     if option.keep_cluster:
@@ -74,11 +78,15 @@ def made(request: pytest.FixtureRequest, lane: Lane, *, keep: bool) -> kind.Kind
     return cluster
 
 
-def _create(request: pytest.FixtureRequest, name: str) -> Any:
+def _create(request: pytest.FixtureRequest, name: str, folder: Path, guard: Guard) -> Any:
     """The fixture's value: an object of the plugin's own class."""
     try:
         return request.getfixturevalue("kind_cluster")
     except (subprocess.CalledProcessError, OSError) as error:
+        said = folder / SAID
+        if said.exists() and is_another(said.read_text(errors="replace")):
+            guard.dismiss()  # made by another since we looked
+            launch.refuse(name)
         raise ClusterError(
             f"pytest-kind could not make cluster {name}: {error}; what kind said is above\n"
             f"{nodes.last_words(name)}"

@@ -58,9 +58,8 @@ def command(name: str, port: int, engine: str, workers: int, bare: bool) -> None
     cluster: ApiCluster
     if engine == "kind":
         click.echo(f"making {workers + 1} nodes, which takes about half a minute", err=True)
-        cluster = kind.up(name, port=port, workers=workers)
+        cluster = kind.up(name, port=port, workers=workers, images=images)
     else:
         cluster = embedded.up(name, port=port)
-    if images:
         cluster.load_images(images)
     click.echo(f"export KUBECONFIG={shlex.quote(str(cluster.kubeconfig))}")

@@ -81,12 +81,12 @@ def built(
         ClusterError: the module does not compile.
 
     """
-    made_of = inputs(module, [*packages, flags])
+    go = find()
     command = ["build", "-v", "-mod=readonly", "-trimpath", "-ldflags", f"-s -w {flags}".strip()]
     return cache.kept(
         module.name,
-        made_of,
-        lambda target: _run([*command, "-o", f"{target}/", *packages], module, progress),
+        inputs(module, [platform.machine(), _toolchain(go), *command, *packages]),
+        lambda target: _run(go, [*command, "-o", f"{target}/", *packages], module, progress),
     )
 
 
@@ -147,13 +147,22 @@ def debian_mirror() -> str:
 def environment(go: Path, base: Mapping[str, str]) -> dict[str, str]:
     """The variables to run `go` with: static programs, and a toolchain that is new enough."""
     settings = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
-    if (_version(str(go)) or MINIMUM) < MINIMUM:
+    if _is_old(go):
         settings["GOTOOLCHAIN"] = _TOOLCHAIN
     return {**base, **settings}
 
 
-def _run(arguments: Sequence[str], module: Path, progress: Progress) -> None:
-    go = find()
+def _is_old(go: Path) -> bool:
+    return (_version(str(go)) or MINIMUM) < MINIMUM
+
+
+def _toolchain(go: Path) -> str:
+    """The version of what builds in the end, whole: `go1.26.8`."""
+    found = re.search(r"\bgo\d\S*", _said(str(go)))
+    return _TOOLCHAIN if _is_old(go) or found is None else found[0]
+
+
+def _run(go: Path, arguments: Sequence[str], module: Path, progress: Progress) -> None:
     said: deque[str] = deque(maxlen=_TAIL_LINES)
     with subprocess.Popen(
         [str(go), *arguments],
@@ -176,7 +185,12 @@ def _failed(module: Path, said: str) -> ClusterError | EnvironmentLacks:
             f"the disk is full: building {module.name} takes up to 6 GB in Go's caches. It said:\n"
             f"{said}"
         )
-    if re.search(r"dial tcp|proxy|i/o timeout|TLS handshake|verifying module", said):
+    if "signal: killed" in said:
+        return EnvironmentLacks(
+            f"there is not enough memory to build {module.name}: end other programs, or run this "
+            f"with GOMAXPROCS=1, which compiles one package at a time. It said:\n{said}"
+        )
+    if re.search(r"dial tcp|proxyconnect|/@v/|i/o timeout|TLS handshake|verifying module", said):
         return EnvironmentLacks(
             f"the modules of {module.name} cannot be fetched; GOPROXY names where from, "
             f"`go env GOPROXY` shows it. It said:\n{said}"
@@ -188,12 +202,16 @@ def _version(go: str | None) -> tuple[int, int] | None:
     """Of the toolchain that is installed, whatever GOTOOLCHAIN would make of it."""
     if go is None or not os.access(go, os.X_OK):
         return None
-    done = subprocess.run(
+    match = re.search(r"\bgo(\d+)\.(\d+)", _said(go))
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _said(go: str) -> str:
+    """`go version go1.26.8 linux/amd64`."""
+    return subprocess.run(
         [go, "version"],
         env={**os.environ, "GOTOOLCHAIN": "local"},
         capture_output=True,
         text=True,
         check=False,
-    )
-    match = re.search(r"\bgo(\d+)\.(\d+)", done.stdout)
-    return (int(match[1]), int(match[2])) if match else None
+    ).stdout

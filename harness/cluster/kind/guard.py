@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from harness.cluster.kind.program import explained, program
+from harness.cluster.kind.program import environment, explained, program
+from harness.errors import NotInTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import IO
+
+    from harness.errors import MeshmarkError
 
 __all__ = ["Guard", "guarded"]
 
@@ -43,8 +48,11 @@ def guarded(name: str, folder: Path) -> Iterator[Guard]:
     """
     Delete the cluster `name` at the end of the block, or of this process, and `folder` with it.
 
+    What the block raises passes through; that the cluster is left goes to standard error then.
+
     Raises:
         ClusterError: the cluster could not be deleted; the message says how to do it.
+        NotInTime: it is not deleted yet.
 
     """
     delete = [program("kind"), "delete", "cluster", "--name", name]
@@ -57,6 +65,7 @@ def guarded(name: str, folder: Path) -> Iterator[Guard]:
                 stdin=reading,
                 stdout=output,
                 stderr=output,
+                env=environment(),
                 start_new_session=True,
             )
         except BaseException:
@@ -66,10 +75,29 @@ def guarded(name: str, folder: Path) -> Iterator[Guard]:
             os.close(reading)
         try:
             yield Guard(writing)
-        finally:
-            os.close(writing)
-            code = child.wait(_GONE_S)
-        if code:
-            output.seek(0)
-            what = f"kind cluster {name} is left: run `kind delete cluster --name {name}`"
-            raise explained(what, output.read().decode(errors="replace"))
+        except BaseException:
+            if left := _end(name, child, writing, output):
+                sys.stderr.write(f"meshmark: {left}\n")
+            raise
+        if left := _end(name, child, writing, output):
+            raise left
+
+
+def _end(
+    name: str, child: subprocess.Popen[bytes], lifeline: int, output: IO[bytes]
+) -> MeshmarkError | None:
+    """Let go of the lifeline and wait for the guard; what went wrong with that."""
+    os.close(lifeline)
+    remedy = f"run `kind delete cluster --name {name}`"
+    try:
+        code = child.wait(_GONE_S)
+    except subprocess.TimeoutExpired:
+        return NotInTime(
+            f"kind cluster {name} is not deleted after {_GONE_S:g} s; process {child.pid} goes on "
+            f"with it. If `docker ps` shows its nodes after that, {remedy}"
+        )
+    if not code:
+        return None
+    output.seek(0)
+    what = f"kind cluster {name} is left: {remedy}"
+    return explained(what, output.read().decode(errors="replace"))

@@ -17,10 +17,11 @@ import msgspec
 
 from harness.cluster import places
 from harness.cluster.kind import docker, host, node_image, nodes
+from harness.cluster.kind.claim import claimed
 from harness.cluster.kind.config import cluster_config
 from harness.cluster.kind.engine import KindCluster
 from harness.cluster.kind.guard import guarded
-from harness.cluster.kind.program import kind, program
+from harness.cluster.kind.program import is_another, kind, program
 from harness.cluster.kubeconfig import write_private
 from harness.errors import ClusterError, MeshmarkError, NotInTime, UsageError
 
@@ -30,7 +31,18 @@ if TYPE_CHECKING:
     from harness.cluster.kind.guard import Guard
     from harness.cluster.model import Image
 
-__all__ = ["WORKERS", "attach", "down", "is_up", "record", "refuse", "require", "start", "up"]
+__all__ = [
+    "WORKERS",
+    "attach",
+    "down",
+    "is_up",
+    "record",
+    "refuse",
+    "require",
+    "settings",
+    "start",
+    "up",
+]
 
 WORKERS = 2
 """Nodes for pods: two, so that traffic crosses from one to the other."""
@@ -55,30 +67,19 @@ def start(
 
     Raises:
         EnvironmentLacks: Docker, kind, the node image or space is missing; names what to do.
-        UsageError: there is a kind cluster of that name.
+        UsageError: there is a kind cluster of that name, or one is being made.
         ClusterError, NotInTime: it did not come up; the message ends with what its nodes said.
 
     """
-    refuse(name)
-    folder = _private_folder()
-    with (
-        guarded(name, folder) as guard,
-        contextlib.closing(KindCluster(name, folder / "kubeconfig")) as cluster,
-    ):
-        _create(cluster, port, workers, guard)
-        cluster.load_images(images)
+    with _made(name, port, workers, images) as (cluster, _):
         yield cluster
 
 
-def up(name: str = "meshmark", *, port: int = 0, workers: int = WORKERS) -> KindCluster:
-    """Start a cluster that stays until `down`; raises as `start`."""
-    refuse(name)
-    folder = _private_folder()
-    with (
-        guarded(name, folder) as guard,
-        contextlib.closing(KindCluster(name, folder / "kubeconfig")) as cluster,
-    ):
-        _create(cluster, port, workers, guard)
+def up(
+    name: str = "meshmark", *, port: int = 0, workers: int = WORKERS, images: Sequence[Image] = ()
+) -> KindCluster:
+    """Start a cluster that stays until `down`; raises as `start`, and nothing stays then."""
+    with _made(name, port, workers, images) as (cluster, guard):
         record(name, cluster.kubeconfig)
         guard.dismiss()
     return attach(name)
@@ -108,20 +109,26 @@ def down(name: str = "meshmark") -> bool:
     was_up = is_up(name)
     if was_up:
         kubeconfig = _folder(name) / "kubeconfig"
-        kind("delete", "cluster", "--name", name, "--kubeconfig", str(kubeconfig))
+        kind("delete", "cluster", "--name", name, "--kubeconfig", str(kubeconfig),
+             timeout_s=_CREATE_S)  # fmt: skip
     shutil.rmtree(_folder(name), ignore_errors=True)
     return was_up
 
 
 def is_up(name: str) -> bool:
-    """Whether a cluster of this name is up that `up` started, and not another in its place."""
+    """
+    Whether a cluster of this name is up that `up` started, and not another in its place.
+
+    One that lost nodes still is.
+    """
     places.check_name(name)
     try:
         raw = (_folder(name) / "kind.json").read_bytes()
         made = msgspec.json.decode(raw, type=_Record).nodes
     except (OSError, msgspec.DecodeError):
         return False
-    return bool(made) and nodes.ids(name) == made
+    found = nodes.ids(name)
+    return bool(found) and found.items() <= made.items()
 
 
 def refuse(name: str) -> None:
@@ -180,38 +187,65 @@ def settings(*, workers: int, port: int = 0, image: str = "") -> str:
 
 
 def record(name: str, kubeconfig: Path) -> None:
-    """Write down a cluster that stays, for `attach` and `down`."""
+    """
+    Write down a cluster that stays, for `attach` and `down`.
+
+    Raises:
+        ClusterError: Docker knows none of its nodes.
+
+    """
+    made = nodes.ids(name)
+    if not made:
+        raise ClusterError(
+            f"kind cluster {name} was made, but Docker knows none of its nodes: see what "
+            "`docker context ls` and DOCKER_HOST say, and run this again"
+        )
     folder, owner = _folder(name), places.invoking_user()
     places.make(folder)
     write_private(folder / "kubeconfig", kubeconfig.read_text(), owner)
-    made = msgspec.json.encode(_Record(nodes.ids(name))).decode()
-    write_private(folder / "kind.json", made, owner)
+    write_private(folder / "kind.json", msgspec.json.encode(_Record(made)).decode(), owner)
 
 
-def _create(cluster: KindCluster, port: int, workers: int, guard: Guard) -> None:
-    config = cluster.kubeconfig.with_name("kind.yaml")
-    config.write_text(settings(workers=workers, port=port))
+@contextlib.contextmanager
+def _made(
+    name: str, port: int, workers: int, images: Sequence[Image]
+) -> Iterator[tuple[KindCluster, Guard]]:
+    """A new cluster; it is gone after the block unless its guard was dismissed."""
+    with contextlib.ExitStack() as claim:
+        claim.enter_context(claimed(name))
+        refuse(name)
+        config = settings(workers=workers, port=port)  # pulls an image, so before the guard
+        folder = Path(tempfile.mkdtemp(prefix="meshmark-kind-"))
+        with (
+            guarded(name, folder) as guard,
+            contextlib.closing(KindCluster(name, folder / "kubeconfig")) as cluster,
+        ):
+            _create(cluster, config, guard)
+            claim.close()  # from now on its nodes have the name
+            cluster.ready(READY_S)
+            cluster.load_images(images)
+            yield cluster, guard
+
+
+def _create(cluster: KindCluster, config: str, guard: Guard) -> None:
+    file = cluster.kubeconfig.with_name("kind.yaml")
+    file.write_text(config)
     try:
         kind(
-            "create", "cluster", "--name", cluster.name, "--config", str(config),
+            "create", "cluster", "--name", cluster.name, "--config", str(file),
             "--kubeconfig", str(cluster.kubeconfig), "--retain", "--wait", "0s",
             timeout_s=_CREATE_S, pass_fds=[guard.lifeline],
         )  # fmt: skip
     except MeshmarkError as error:
-        if "already exist for a cluster" in str(error):  # made by another since we looked
+        if is_another(str(error)):  # made since we looked
             guard.dismiss()
             refuse(cluster.name)
         if not isinstance(error, ClusterError | NotInTime):
             raise
         said = nodes.last_words(cluster.name)
         raise type(error)(f"kind cluster {cluster.name} did not come up: {error}\n{said}") from None
-    cluster.ready(READY_S)
 
 
 def _folder(name: str) -> Path:
     """No cluster's name has a dot, so this is no folder of another engine."""
     return places.state_folder() / f"{name}.kind"
-
-
-def _private_folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="meshmark-kind-"))

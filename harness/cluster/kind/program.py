@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
 import shutil
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
 from harness.cluster.kind import tools
 from harness.errors import ClusterError, EnvironmentLacks, MeshmarkError, NotInTime
+from harness.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["docker", "explained", "kind", "program"]
+__all__ = ["docker", "environment", "explained", "is_another", "kind", "program"]
 
 _SHORT_S = 60.0
+_MOMENT_S = 5.0
+"""For a container that Docker was asked for and makes in any case."""
 _TAIL_LINES = 15
 
 _LACKS = (
@@ -45,6 +50,9 @@ _LACKS = (
 )
 """What the machine lacks, by what the programs print, and what to do."""
 
+_ANOTHER = r"already exist for a cluster|is already in use by container"
+"""What kind and Docker say of a cluster's name, and of a node's, that is taken."""
+
 
 def kind(*arguments: str, timeout_s: float = _SHORT_S, pass_fds: Sequence[int] = ()) -> str:
     """
@@ -67,19 +75,29 @@ def docker(*arguments: str, timeout_s: float = _SHORT_S) -> str:
     return said.decode(errors="replace")
 
 
+def environment() -> dict[str, str]:
+    """The variables for `kind`: with them its nodes are Docker's, where we look for them."""
+    return {**os.environ, "KIND_EXPERIMENTAL_PROVIDER": "docker"}
+
+
 def _run(command: Sequence[str], *, timeout_s: float, pass_fds: Sequence[int] = ()) -> bytes:
     """Standard output of a program that no Ctrl-C in the terminal reaches; raises as above."""
     try:
-        done = subprocess.run(
+        with subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
             pass_fds=pass_fds,
             # Interrupted, it would leave half a cluster; its caller ends it and cleans up.
             start_new_session=True,
-        )
+        ) as process:
+            try:
+                out, told = process.communicate(timeout=timeout_s)
+            except BaseException:
+                _end(process)
+                raise
     except subprocess.TimeoutExpired as error:
         said = (error.stderr or error.stdout or b"").decode(errors="replace")
         raise NotInTime(
@@ -87,10 +105,35 @@ def _run(command: Sequence[str], *, timeout_s: float, pass_fds: Sequence[int] = 
         ) from None
     except OSError as error:
         raise EnvironmentLacks(f"`{command[0]}` cannot be run: {error.strerror}") from error
-    if done.returncode:
-        said = (done.stderr + done.stdout).decode(errors="replace")
-        raise explained(f"`{_shown(command)}` ended with {done.returncode}", said)
-    return done.stdout
+    if process.returncode:
+        said = (told + out).decode(errors="replace")
+        raise explained(f"`{_shown(command)}` ended with {process.returncode}", said)
+    return out
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """
+    End a program and then what it started, which would keep a guard waiting.
+
+    That gets a moment: a container that Docker is making would escape who deletes the others.
+    """
+    process.kill()
+    process.wait()
+    try:
+        until(lambda: not _runs(process.pid), what="its children gone", timeout_s=_MOMENT_S)
+    except BaseException as error:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        if not isinstance(error, NotInTime):
+            raise
+
+
+def _runs(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def explained(what: str, said: str) -> MeshmarkError:
@@ -99,6 +142,11 @@ def explained(what: str, said: str) -> MeshmarkError:
         if re.search(pattern, said, re.IGNORECASE):
             return EnvironmentLacks(f"{meaning}. ({what}: {_tail(said, lines=1)})")
     return ClusterError(f"{what}:\n{_tail(said)}")
+
+
+def is_another(said: str) -> bool:
+    """Whether kind failed, with these words, because there is a cluster of that name."""
+    return re.search(_ANOTHER, said) is not None
 
 
 def program(name: str) -> str:

@@ -77,6 +77,17 @@ def test_a_build_is_kept_until_a_file_of_its_module_changes(path: Path, tmp_path
     assert (tmp_path / "calls").read_text() == "built\n" * 3
 
 
+def test_another_go_or_another_machine_builds_again(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, made = module(tmp_path), []
+    for version, machine in (("1.26.8", "x86_64"), ("1.26.9", "x86_64"), ("1.26.9", "aarch64")):
+        put_go(path, f"go{version}", ":")
+        monkeypatch.setattr(go.platform, "machine", lambda machine=machine: machine)
+        made.append(go.built(source))
+    assert len(set(made)) == 3
+
+
 def test_progress_tells_of_each_package(path: Path, tmp_path: Path) -> None:
     put_go(path, "go1.26.8", "echo net/http >&2; echo k8s.io/api >&2")
     told: list[str] = []
@@ -89,6 +100,9 @@ def test_progress_tells_of_each_package(path: Path, tmp_path: Path) -> None:
     [
         ("write /x: no space left on device", EnvironmentLacks, "the disk is full"),
         ("Get https://p: dial tcp: lookup p: no such host", EnvironmentLacks, "GOPROXY"),
+        ("m@v1: Get https://p/m/@v/v1.zip: 503", EnvironmentLacks, "GOPROXY"),
+        ("k8s.io/kube-proxy: compile: signal: killed", EnvironmentLacks, "not enough memory"),
+        ("k8s.io/kube-proxy/x.go:1:1: undefined: y", ClusterError, "could not build"),
         ("x.go:1:1: undefined: y", ClusterError, "could not build"),
     ],
 )

@@ -57,15 +57,58 @@ def test_another_of_the_same_name_is_neither_taken_nor_deleted(up) -> None:
     assert up.calls("kind delete") == []
 
 
-def test_one_made_by_another_in_the_same_moment_is_let_be(programs) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        'node(s) already exist for a cluster with the name \\"mine\\"',
+        'Conflict. The container name \\"/mine-worker\\" is already in use by container \\"a\\".',
+    ],
+)
+def test_one_made_by_another_in_the_same_moment_is_let_be(programs, said: str) -> None:
     made = programs.folder / "made"
     programs.put("docker", f"[ -e {made} ] || exit 0; {ONE_NODE}")
-    said = 'node(s) already exist for a cluster with the name "mine"'
     programs.put("kind", f'touch {made}; echo "{said}" >&2; exit 1')
 
     with pytest.raises(UsageError, match="that meshmark did not make"):
         kind.start("mine").__enter__()
     assert programs.calls("kind delete") == []
+
+
+def test_without_a_node_image_there_is_nothing_to_delete(programs) -> None:
+    programs.put("docker", 'case "$1" in info) echo "{}";; ps) ;; *) exit 1;; esac', healthy=False)
+    with pytest.raises(MeshmarkError):
+        kind.up("mine")
+    assert programs.calls("kind delete") == []
+
+
+def test_images_that_cannot_be_loaded_end_the_cluster(up, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise ClusterError("no space on node")
+
+    assert kind.down("mine")
+    monkeypatch.setattr(kind.KindCluster, "load_images", fail)
+    with pytest.raises(ClusterError, match="no space on node"):
+        kind.up("mine", workers=0, images=[])
+    assert not (up.folder / "made").exists()
+    assert list(places.state_folder().iterdir()) == []
+
+
+def test_one_that_lost_a_node_is_still_ours_to_end(programs, monkeypatch) -> None:
+    monkeypatch.setattr(kind.KindCluster, "ready", lambda *_: None)
+    made = programs.folder / "made"
+    programs.put("docker", f"[ -e {made} ] || exit 0; {ONE_NODE}; echo mine-worker def")
+    programs.put("kind", f'case $1 in create) touch {made} "$8";; delete) rm -f {made};; esac')
+    kind.up("mine", workers=1)
+    programs.put("docker", f"[ -e {made} ] || exit 0; {ONE_NODE}")
+
+    assert kind.down("mine")
+    assert not made.exists()
+
+
+def test_nodes_that_docker_does_not_know_are_not_recorded(programs, tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=r"knows none of its nodes.*DOCKER_HOST"):
+        launch.record("mine", tmp_path / "kubeconfig")
+    assert not places.state_folder().exists()
 
 
 def test_nodes_that_do_not_boot_have_the_last_word_and_are_deleted(programs) -> None:

@@ -7,7 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from harness.cluster.kind.guard import Guard
-from harness.cluster.kind.wrapper import wrapped
+from harness.cluster.kind.wrapper import SAID, wrapped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,12 +23,31 @@ def test_it_adds_our_configuration_and_holds_the_guard(programs, tmp_path: Path)
     try:
         script = wrapped(str(programs.folder / "kind"), config, Guard(writing))
         subprocess.run([script, "create", "cluster", "--name=mine"], check=True)
-        subprocess.run([script, "get", "clusters"], check=True)
+        subprocess.run([script, "delete", "cluster"], check=True)
     finally:
         os.close(reading)
         os.close(writing)
 
     assert programs.calls("") == [
         f"kind create cluster --name=mine --config {config} --retain",
-        "kind get clusters",
+        "kind delete cluster",
     ]
+
+
+def test_it_knows_of_no_cluster_and_keeps_what_kind_says_when_it_makes_one(
+    programs, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("KIND_EXPERIMENTAL_PROVIDER", "podman")
+    programs.put("kind", 'echo "mine $KIND_EXPERIMENTAL_PROVIDER" >&2; exit 3')
+    reading, writing = os.pipe()
+    try:
+        script = wrapped(str(programs.folder / "kind"), tmp_path / "kind.yaml", Guard(writing))
+        found = subprocess.run([script, "get", "clusters"], capture_output=True, check=True)
+        made = subprocess.run([script, "create", "cluster"], capture_output=True, check=False)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+    assert found.stdout == b""
+    assert (made.returncode, made.stderr) == (3, b"mine docker\n")
+    assert (tmp_path / SAID).read_bytes() == made.stderr

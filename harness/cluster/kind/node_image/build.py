@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cluster.images import archived, cache, debian
-from harness.cluster.kind import tools
+from harness.cluster.images import archive, archived, cache, debian, layers
+from harness.cluster.kind import go, tools
 from harness.cluster.kind.go import silent
 from harness.cluster.kind.node_image import assembly, compiled, control_plane, root
 from harness.cluster.kind.node_image.versions import BUILT
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["STAGES", "Stage", "build", "is_current"]
 
 _LABEL = "dev.meshmark.made-of"
+_CLUSTER = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,20 @@ def build(tag: str = BUILT, progress: Progress = silent) -> None:
 
 
 def made_of() -> str:
-    """A hash of what decides on the content: the files of this package, and the mirror."""
-    digest = hashlib.sha256(os.environ.get(debian.MIRROR_VARIABLE, "").encode())
-    here = Path(__file__).parent
-    for path in sorted(here.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(f"\0{path.relative_to(here)}\0".encode() + path.read_bytes())
+    """A hash of what decides on the content: files of ours, the mirror, and the machine's kind."""
+    mirror = os.environ.get(debian.MIRROR_VARIABLE, "")
+    digest = hashlib.sha256(f"{mirror}\0{platform.machine()}".encode())
+    for path in _makers():
+        digest.update(f"\0{path.relative_to(_CLUSTER)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _makers() -> list[Path]:
+    """The files of this package, and of the modules that it makes programs and images with."""
+    here = Path(__file__).parent
+    ours = (path for path in here.rglob("*") if "__pycache__" not in path.parts)
+    others = (Path(str(module.__file__)) for module in (debian, archive, layers, go))
+    return sorted(path for path in (*ours, *others) if path.is_file())
 
 
 def _archives(progress: Progress = silent) -> list[Archive]:

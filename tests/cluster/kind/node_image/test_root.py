@@ -7,6 +7,7 @@ import re
 import tarfile
 from pathlib import Path
 
+import pytest
 import yaml
 
 from harness.cluster.kind.node_image import build, root, versions
@@ -72,6 +73,36 @@ def test_the_modules_are_of_the_version_that_the_node_is_called_by() -> None:
     assert f"k8s.io/kubernetes {versions.KUBERNETES} //" in module.read_text()
 
 
-def test_the_same_files_have_the_same_hash() -> None:
-    assert build.made_of() == build.made_of()
-    assert re.fullmatch(r"[0-9a-f]{16}", build.made_of())
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "images/archive.py",
+        "images/debian.py",
+        "images/layers.py",
+        "kind/go.py",
+        "kind/node_image/files/etc/crictl.yaml",
+        "kind/node_image/versions.py",
+    ],
+)
+def test_a_changed_byte_makes_another_image(changed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, read = build.made_of(), Path.read_bytes
+    assert re.fullmatch(r"[0-9a-f]{16}", before)
+
+    def other(path: Path) -> bytes:
+        return read(path) + (b"x" if path.match(changed) else b"")
+
+    monkeypatch.setattr(Path, "read_bytes", other)
+    assert build.made_of() != before
+
+
+def test_another_machine_has_another_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = build.made_of()
+    monkeypatch.setattr(build.platform, "machine", lambda: "riscv64")
+    assert build.made_of() != before
+
+
+def test_a_kubelet_that_fails_quickly_is_started_again_without_end() -> None:
+    text = (FILES / "etc/systemd/system/kubelet.service").read_text()
+    unit, _, service = text.partition("[Service]")
+    assert "\nStartLimitIntervalSec=0\n" in unit
+    assert "\nRestart=always\n" in service
