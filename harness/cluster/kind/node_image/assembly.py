@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from typing import TYPE_CHECKING
 
 from harness.cluster.kind.program import docker
@@ -46,8 +47,9 @@ def assemble(tag: str, root: Path, brought: Sequence[Archive], labels: dict[str,
     try:
         _bring(imported, tag, brought, labels)
     finally:
-        # Docker keeps what something is made from: the new image, or a cluster's nodes.
-        for image in filter(None, (imported, before)):
+        # Docker keeps what something is made from: the new image, or a cluster's nodes. What the
+        # tag means is kept by us: the image before this one, where this one did not come about.
+        for image in {imported, before} - {_id(tag), ""}:
             with contextlib.suppress(ClusterError):
                 docker("rmi", image, timeout_s=_LARGE_S)
 
@@ -85,8 +87,14 @@ def _running(image: str, program: str) -> Iterator[str]:
     options = ["--detach", "--privileged", "--tmpfs", "/run", "--network", "none"]
     # Not for this container: what is committed keeps it, and init shuts down on it.
     options += ["--stop-signal", "SIGRTMIN+3"]
-    container = docker("run", *options, "--entrypoint", program, image).strip()
+    # A name of ours, since an interrupted `docker run` tells no id.
+    container = f"meshmark-node-image-{secrets.token_hex(4)}"
     try:
+        docker("run", *options, "--name", container, "--entrypoint", program, image)
         yield container
     finally:
-        docker("rm", "--force", "--volumes", container)
+        try:
+            docker("rm", "--force", "--volumes", container)
+        except ClusterError as error:
+            if "No such container" not in str(error):
+                raise
