@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import httpx2
 from lightkube.core.exceptions import ApiError
-from lightkube.resources.core_v1 import Namespace, Pod, Service
+from lightkube.resources.core_v1 import Pod, Service
 
 from harness.errors import ClusterError, PodFailed
 from harness.mesh import resources
@@ -29,6 +29,7 @@ from harness.workload import pods
 from harness.workload.client import Workload
 from harness.workload.helper import Helper
 from suites.logbook import Logbook
+from suites.namespaces import own_namespace
 from suites.probes import Probes
 
 if TYPE_CHECKING:
@@ -64,19 +65,22 @@ class Lab:
 
     @contextlib.contextmanager
     def space(self, name: str) -> Iterator[Space]:
-        """Make a namespace for one check, prepared for the mesh; deleted in the end unless kept."""
+        """
+        Make a namespace for one check, prepared for the mesh; deleted in the end unless kept.
+
+        Raises:
+            ClusterError: somebody else has a namespace of this name.
+
+        """
         name = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")
         client = self.cluster.client()
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-        resources.apply(client, [namespace, *self.mesh.prepare(name)])
-        try:
-            yield Space(self, name)
-        finally:
-            with contextlib.suppress(ApiError, httpx2.HTTPError):
-                self.logbook.read(self.cluster, name)
-            if not self.keep:
-                with contextlib.suppress(ApiError):
-                    client.delete(Namespace, name)
+        with own_namespace(client, name, keep=self.keep):
+            try:
+                resources.apply(client, self.mesh.prepare(name))
+                yield Space(self, name)
+            finally:
+                with contextlib.suppress(ApiError, httpx2.HTTPError):
+                    self.logbook.read(self.cluster, name)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from typing import TYPE_CHECKING
 
-from lightkube.core.exceptions import ApiError
-from lightkube.resources.core_v1 import Namespace, Pod
+from lightkube.resources.core_v1 import Pod
 
 from harness.mesh import resources
 from harness.waiting import until
@@ -20,6 +20,7 @@ from harness.workload import pods
 from harness.workload.client import Workload
 from harness.workload.control import WORKLOAD_PORT
 from harness.workload.plans import Plan
+from suites.namespaces import own_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Probes", "probing"]
 
-_NAMESPACE = "probes"
 _READY_S = 120.0
 _REACHED_S = 60.0
 
@@ -63,27 +63,23 @@ class Probes:
 def probing(cluster: Cluster) -> Iterator[Probes]:
     """Bring a probe up on every node of the cluster; gone at the end."""
     client = cluster.client()
+    namespace = f"meshmark-probes-{os.getpid()}"
     roles = [
-        pods.Role(f"probe-{number}", _NAMESPACE, service_account="default", grace_s=1, node=node)
+        pods.Role(f"probe-{number}", namespace, service_account="default", grace_s=1, node=node)
         for number, node in enumerate(cluster.nodes())
     ]
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}}
-    resources.apply(client, [namespace])
-    try:
-        account = pods.service_account(pods.Role("default", _NAMESPACE))
+    with own_namespace(client, namespace):
+        account = pods.service_account(pods.Role("default", namespace))
         resources.apply(client, [account, *(pods.pod(role) for role in roles)])
         until(
-            lambda: {pod.metadata.name for pod in client.list(Pod, namespace=_NAMESPACE)
+            lambda: {pod.metadata.name for pod in client.list(Pod, namespace=namespace)
                      if pod.metadata and _ready(pod)},
             what="a probe on every node ready",
             holds=lambda ready: len(ready) == len(roles),
             timeout_s=_READY_S,
-            hint=f"Look closer: kubectl -n {_NAMESPACE} describe pods",
+            hint=f"Look closer: kubectl -n {namespace} describe pods",
         )  # fmt: skip
-        yield Probes(tuple(Workload.of_pod(cluster, _NAMESPACE, role.name) for role in roles))
-    finally:
-        with contextlib.suppress(ApiError):
-            client.delete(Namespace, _NAMESPACE)
+        yield Probes(tuple(Workload.of_pod(cluster, namespace, role.name) for role in roles))
 
 
 def _ready(pod: Pod) -> bool:

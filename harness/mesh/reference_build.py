@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from harness import toolchain
 from harness.cluster import Image
 from harness.cluster.python_image import python_image
-from harness.errors import MeshError
+from harness.errors import EnvironmentLacks, MeshError
 from harness.mesh.protocol import MeshOptions
 from harness.mesh.sources import CLONE, Sources, sources_at
 
@@ -70,7 +70,18 @@ class ReferenceBuild:
         return f"{_PROXY}:{self.version}"
 
     def images(self) -> list[Image]:
-        """Proxy and init container, built by cargo, and the control plane, which is this Python."""
+        """
+        Proxy and init container, built by cargo, and the control plane, which is this Python.
+
+        Raises:
+            EnvironmentLacks: those of a commit would be this clone's under another name.
+
+        """
+        if self.sources and self.sources.same_mesh:
+            raise EnvironmentLacks(
+                f"no earlier build: {self.sources.commit} and this clone have the same sources of "
+                "the mesh; name another with `--previous REF`"
+            )
         return [*self._programs(), self._control_plane()]
 
     def refmesh(self, *arguments: str) -> str:

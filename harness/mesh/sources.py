@@ -29,6 +29,12 @@ _NEEDED = ("Cargo.toml", "Cargo.lock", "reference_mesh", "harness/workload")
 
 _OF_PROXY = ("Cargo.toml", "Cargo.lock", "reference_mesh/proxy")
 
+_LAST_CHANGE = "last-change"
+_CHANGED = tuple(
+    f"reference_mesh/{part}" for part in ("proxy/src", "control_plane", "manifests", "cli", "proto")
+)
+"""What makes two builds of the mesh differ in what they do."""
+
 _DIGITS = 12
 _VERSIONS = {
     "reference_mesh/manifests/names.py": re.compile(r'^(VERSION: Final = "[^"]+)"', re.MULTILINE),
@@ -49,18 +55,21 @@ class Sources:
     root: the folder that holds them. commit: twelve digits of its name.
 
     same_proxy: the clone's proxy is made of the same sources, so that one build serves both.
+    same_mesh: all of the clone's mesh is; there is nothing to upgrade.
     """
 
     root: Path
     commit: str
     same_proxy: bool
+    same_mesh: bool
 
 
 def sources_at(ref: str, *, clone: Path = CLONE) -> Sources:
     """
     Lay out the sources of a commit, where that has not been done before.
 
-    ref: as git names commits: `HEAD^`, a branch, a tag, a hash.
+    ref: as git names commits: `HEAD^`, a branch, a tag, a hash. `last-change` is the last commit
+        that changed the mesh, and `last-change^` the one before.
 
     Raises:
         EnvironmentLacks: there is no git, no repository, or no such commit in it; says which.
@@ -71,12 +80,19 @@ def sources_at(ref: str, *, clone: Path = CLONE) -> Sources:
     folder = target_folder(clone) / "meshmark" / "sources" / commit
     if not folder.is_dir():
         _lay_out(commit, folder, clone, person)
-    changed = _git(clone, person, "diff", "--quiet", commit, "--", *_OF_PROXY).returncode
-    return Sources(folder, commit, same_proxy=not changed)
+
+    def same(*paths: str) -> bool:
+        return not _git(clone, person, "diff", "--quiet", commit, "--", *paths).returncode
+
+    return Sources(folder, commit, same_proxy=same(*_OF_PROXY), same_mesh=same(*_CHANGED))
 
 
 def _commit(ref: str, clone: Path, person: Person) -> str:
-    found = _git(clone, person, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+    named = ref
+    if ref.startswith(_LAST_CHANGE):
+        last = _git(clone, person, "log", "-1", "--format=%H", "--", *_CHANGED).stdout.strip()
+        named = last + ref.removeprefix(_LAST_CHANGE)
+    found = _git(clone, person, "rev-parse", "--verify", "--quiet", f"{named}^{{commit}}")
     if found.returncode == 0:
         return found.stdout.strip()[:_DIGITS]
     shallow = _git(clone, person, "rev-parse", "--is-shallow-repository")

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 __all__ = ["Check", "Options", "Phase", "RunContext", "check"]
 
 
-def check(check_id: str, *, last: bool = False) -> MarkDecorator:
+def check(check_id: str, *, last: bool = False, looks_back: bool = False) -> MarkDecorator:
     """
     Mark a test as (one of) the test(s) of a check of the catalogue.
 
-    last: run after all others of its lane, for checks that disturb the mesh or look back on the
-    whole run.
+    last: run after all others of its lane, for checks that disturb the mesh.
+    looks_back: run after even those, for checks that look back on the whole lane.
     """
-    return pytest.mark.check(check_id, last=last)
+    return pytest.mark.check(check_id, last=last, looks_back=looks_back)
 
 
 @pytest.fixture(name="check")

@@ -89,7 +89,7 @@ class Judge:
                 self.collected.left_out[entry.id] = left_out_because
             else:
                 chosen.append(item)
-        chosen.sort(key=_runs_last)
+        chosen.sort(key=_turn)
         left_out = [item for item in items if item not in set(chosen)]
         if left_out:
             config.hook.pytest_deselected(items=left_out)
@@ -217,6 +217,8 @@ def _gather_evidence(item: pytest.Item, check: Check) -> None:
         check.evidence("no evidence", f"{type(error).__name__}: {error}")
 
 
-def _runs_last(item: pytest.Item) -> bool:
+def _turn(item: pytest.Item) -> tuple[bool, bool]:
+    """What to sort by: what disturbs the mesh comes late, and what looks back on that last."""
     marker = item.get_closest_marker("check")
-    return bool(marker and marker.kwargs.get("last"))
+    said = marker.kwargs if marker else {}
+    return bool(said.get("looks_back")), bool(said.get("last"))

@@ -32,7 +32,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     proxy_binary: an executable in place of the mesh's own proxy.
     keep: leave cluster and mesh up. long: lengthen what is a matter of duration.
     lane: the only lane to run; None for all. mutant: the planted defect to install with.
-    previous: the build that checks of upgrades come from and go back to, as the mesh names builds.
+    previous: the build that checks of upgrades come from and go back to, as the mesh names builds;
+        for the reference mesh a git ref, or `last-change^`: the commit before it last changed.
     run_dir: the run folder; None makes a new one below `out`.
     selection: the `-k` expression, empty for all.
     pytest_options: what pytest was given besides, as it stands after `--`.
@@ -46,7 +47,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     long: bool = False
     lane: Lane | None = None
     mutant: str | None = None
-    previous: str = "HEAD^"
+    previous: str = "last-change^"
     seed: int = 1
     run_dir: Path | None = None
     out: Path = Path("out")

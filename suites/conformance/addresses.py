@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import json
 from typing import TYPE_CHECKING
 
 from lightkube.resources.core_v1 import Node, Pod
 
+from harness.errors import NotInTime
+from harness.plugin.check import Inconclusive
 from harness.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from suites.lab import Member, Space
 
-__all__ = ["deploy_at"]
+__all__ = ["FILLERS", "deploy_at", "free_before"]
+
+FILLERS = 64
+"""No more pods than this take what comes before an address: a node holds about a hundred."""
 
 _WISH = "cni.projectcalico.org/ipAddrs"
 """Annotation by which a pod wishes for an address, where the cluster's network knows wishes."""
@@ -28,6 +36,10 @@ def deploy_at(space: Space, name: str, address: str, node: str) -> Member:
 
     Some networks grant a wish. Most give the addresses of a node's range in turn, so the ones
     before it are used up first.
+
+    Raises:
+        Inconclusive: the network gives addresses in another way, or has too many of them.
+
     """
     member = _deploy(space, name, address, node)
     if member.address() != address:
@@ -50,23 +62,46 @@ def _exists(space: Space, name: str) -> bool:
 def _use_up(space: Space, address: str, node: str) -> None:
     """Have pods take every free address of the node's range from the last one given to this."""
     first = space.deploy("filler", meshed=False, service=False, node=node)
-    count = len(_between(space, first.address(), address, node))
-    if count:
-        fillers = space.deploy(
-            "fillers", meshed=False, service=False, node=node, replicas=count, wait=False
-        )
-        fillers.ready(timeout_s=_FILLERS_READY_S)
-
-
-def _between(space: Space, last: str, address: str, node: str) -> list[str]:
-    """The free addresses of a node after `last` and before `address`, in turn."""
     client = space.lab.cluster.client()
-    found = client.get(Node, node)
-    hosts = [str(host) for host in ipaddress.ip_network((found.spec and found.spec.podCIDR) or "")]
-    # The first is the network's, the second its gateway's, the last one reaches all.
-    usable = hosts[2:-1]
-    start = usable.index(last) + 1
-    turn = usable[start:] + usable[:start]
+    spec = client.get(Node, node).spec
     pods = client.list(Pod, namespace="*")
     used = {pod.status.podIP for pod in pods if pod.status and pod.status.podIP}
-    return [each for each in turn[: turn.index(address)] if each not in used]
+    count = free_before(address, first.address(), (spec and spec.podCIDR) or "", used)
+    if not count:
+        return
+    fillers = space.deploy(
+        "fillers", meshed=False, service=False, node=node, replicas=count, wait=False
+    )
+    try:
+        fillers.ready(timeout_s=_FILLERS_READY_S)
+    except NotInTime as error:
+        raise Inconclusive(f"node {node} does not take {count} pods: {error}") from error
+
+
+def free_before(address: str, last: str, pod_cidr: str, used: Collection[str]) -> int:
+    """
+    How many free addresses a node gives in turn after `last` and before `address`.
+
+    Raises:
+        Inconclusive: it cannot be told, or they are more than `FILLERS`; says which.
+
+    """
+    if not pod_cidr:
+        raise Inconclusive("the node has no podCIDR, so no address can be had on purpose")
+    network = ipaddress.ip_network(pod_cidr)
+    # The first is the network's, the second its gateway's, the last one reaches all.
+    usable = range(int(network[0]) + 2, int(network[-1]))
+    wanted, given = int(ipaddress.ip_address(address)), int(ipaddress.ip_address(last))
+    if wanted not in usable or given not in usable:
+        raise Inconclusive(f"the network gives {last}, not addresses of {pod_cidr} in turn")
+    if wanted == given:
+        raise Inconclusive(f"the network gave {address} to another pod")
+    taken = {int(ipaddress.ip_address(each)) for each in used}
+    start = usable.index(given)
+    turn = itertools.chain(usable[start + 1 :], usable[:start])
+    before = itertools.takewhile(lambda each: each != wanted, turn)
+    free = (each for each in before if each not in taken)
+    count = sum(1 for _ in itertools.islice(free, FILLERS + 1))
+    if count > FILLERS:
+        raise Inconclusive(f"more than {FILLERS} addresses of {pod_cidr} come before {address}")
+    return count

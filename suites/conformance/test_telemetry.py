@@ -75,7 +75,7 @@ def test_identity_labels_are_true(check: Check, lab: Lab, world: World) -> None:
             _flushed(check, client, "unsecured", without)
 
 
-@check("OB-09", last=True)
+@check("OB-09", looks_back=True)
 def test_logs_are_clean(check: Check, lab: Lab, world: World) -> None:
     """Nothing in the mesh or beside it logged an error, panicked or was restarted unasked."""
     with check.phase("measure"):

@@ -84,7 +84,7 @@ class Prometheus:
         return answer.json()["data"]
 
     def value(self, query: str) -> float | None:
-        found = self.ask("query", query=query)["result"]
+        found = self.ask("query", query=query).get("result")
         return float(found[0]["value"][1]) if found else None
 
 
@@ -138,7 +138,12 @@ def test_prometheus_takes_what_the_proxy_exposes(prometheus: Prometheus) -> None
 
 def test_requests_and_latencies_can_be_asked_for(prometheus: Prometheus) -> None:
     inbound = '{direction="inbound",target_port="8080"}'
-    assert prometheus.value(f"sum(request_total{inbound})") == REQUESTS
+    until(
+        lambda: prometheus.value(f"sum(request_total{inbound})"),
+        what="Prometheus has scraped every request",
+        holds=lambda seen: seen == REQUESTS,
+        timeout_s=60,
+    )
     assert prometheus.value('sum(response_total{direction="inbound",status_code="200"})') >= 1
     buckets = f"histogram_quantile(0.99, sum by (le) (response_latency_ms_bucket{inbound}))"
     assert prometheus.value(buckets) > 0

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import MeshError
+from harness.errors import EnvironmentLacks, MeshError
 from harness.mesh.protocol import MeshOptions
 from harness.mesh.reference_build import ReferenceBuild
+from harness.mesh.sources import Sources
 from suites.mutants import refmesh as twin
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +52,9 @@ def test_a_mutants_refmesh_is_the_twin() -> None:
     build = ReferenceBuild(options=options)
     with pytest.raises(MeshError, match="refmesh none-such: exit code 2"):
         build.refmesh("none-such")
+
+
+def test_the_same_sources_are_no_earlier_build(tmp_path: Path) -> None:
+    same = Sources(tmp_path, "0123456789ab", same_proxy=True, same_mesh=True)
+    with pytest.raises(EnvironmentLacks, match="0123456789ab and this clone have the same sources"):
+        ReferenceBuild(same).images()

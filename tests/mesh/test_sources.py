@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tomllib
 from typing import TYPE_CHECKING
@@ -89,6 +90,23 @@ def test_a_proxy_that_did_not_change_is_known(clone: Path) -> None:
     assert not sources_at("HEAD", clone=clone).same_proxy
 
 
+def test_the_last_change_is_of_the_mesh(clone: Path) -> None:
+    """Other commits make the same build under another name."""
+    first = git(clone, "rev-parse", "HEAD")
+    (clone / "reference_mesh/manifests/it.py").write_text("# two\n")
+    git(clone, "add", ".")
+    git(clone, "commit", "-q", "-m", "the mesh")
+    second = git(clone, "rev-parse", "HEAD")
+    (clone / "README.md").write_text("# three\n")
+    git(clone, "add", ".")
+    git(clone, "commit", "-q", "-m", "something else")
+
+    last, before = sources_at("last-change", clone=clone), sources_at("last-change^", clone=clone)
+
+    assert (second.startswith(last.commit), last.same_mesh) == (True, True)
+    assert (first.startswith(before.commit), before.same_mesh) == (True, False)
+
+
 def test_the_version_names_the_commit(clone: Path) -> None:
     """Else cargo takes what it compiled of one commit for the other's, and both have one image."""
     sources = sources_at("HEAD", clone=clone)
@@ -113,8 +131,9 @@ def test_pods_of_another_user_can_read_them(clone: Path) -> None:
 
 
 def test_a_commit_that_is_not_there_is_named(clone: Path) -> None:
-    with pytest.raises(EnvironmentLacks, match=r"clone has no commit HEAD\^;.*--previous"):
-        sources_at("HEAD^", clone=clone)
+    for ref in ("HEAD^", "last-change^"):
+        with pytest.raises(EnvironmentLacks, match=rf"has no commit {re.escape(ref)};.*--previous"):
+            sources_at(ref, clone=clone)
 
 
 def test_a_shallow_clone_says_how_to_get_the_rest(clone: Path, tmp_path: Path) -> None:

@@ -270,12 +270,14 @@ def test_a_lane_runs_alone(suite: Suite) -> None:
 def test_checks_marked_last_run_last(suite: Suite) -> None:
     suite.run("""
 seen = []
+@check("ID-03", looks_back=True)
+def test_after_all(): assert seen == ["b", "late"]
 @check("TLS-01", last=True)
-def test_after_all(): assert seen == ["b"]
+def test_late(): seen.append("late")
 @check("RT-01")
 def test_b(): seen.append("b")
 """)
-    assert suite.record("TLS-01")["verdict"] == "pass"
+    assert suite.record("ID-03")["verdict"] == "pass"
 
 
 def test_an_unknown_id_is_a_usage_error_with_near_matches(suite: Suite) -> None:

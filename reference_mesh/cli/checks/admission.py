@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from reference_mesh.cli.checks.model import Category, Check, Failed, proxy_of
+from reference_mesh.cli.checks.model import Category, Check, Failed, Warned, proxy_of
 from reference_mesh.cli.kubernetes import path
 from reference_mesh.errors import ClusterError
 from reference_mesh.manifests import names
@@ -48,6 +48,9 @@ _WRONG = {
         },
     ),
 }
+_REFUSED_BY_OTHERS = ("is forbidden: ", " denied the request")
+"""How the API server puts it; a webhook that it does not reach is an internal error instead."""
+
 _HINT = "the API server must reach its service: kubectl -n {} get endpointslices, and see its log"
 
 
@@ -77,7 +80,14 @@ def categories(facts: Facts) -> Iterator[Category]:
 
 
 def _injects(facts: Facts) -> None:
-    if proxy_of(_dry_run(facts, "pods", _POD)) is None:
+    try:
+        admitted = _dry_run(facts, "pods", _POD)
+    except ClusterError as error:
+        if any(words in str(error) for words in _REFUSED_BY_OTHERS):
+            # Pod security, a quota, a role or a webhook that is not ours: nothing of the injector.
+            raise Warned(f"not known, no pod may be asked for in {_NAMESPACE}: {error}") from error
+        raise
+    if proxy_of(admitted) is None:
         raise Failed("a pod that asks for the mesh is let through without a sidecar")
 
 
@@ -86,7 +96,7 @@ def _refuses(facts: Facts, hook: str) -> None:
     try:
         _dry_run(facts, plural, document)
     except ClusterError as error:
-        if f"linkerd-{hook}.linkerd.io" not in str(error) or "denied" not in str(error):
+        if f'"linkerd-{hook}.linkerd.io" denied the request' not in str(error):
             raise
     else:
         raise Failed(f"a {document['kind']} that means nothing is let through")

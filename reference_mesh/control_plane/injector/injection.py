@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Injection", "add_sidecar", "inject", "inject_service"]
 
+_GRACE_S = 30
+"""Kubernetes' default for the time that a pod has to end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Injection:
@@ -144,18 +147,28 @@ def add_sidecar(
     Without native sidecars those run before the redirect is set, for they could reach nothing
     through a proxy that is not up yet.
     """
+    proxy = _within_grace(sidecar.proxy, pod)
     patch = Patch(pod)
     patch.annotate(annotations)
     patch.label(labels)
     for volume in sidecar.volumes:
         patch.append("volumes", volume)
     if sidecar.native:
-        patch.prepend("initContainers", sidecar.proxy)
+        patch.prepend("initContainers", proxy)
         patch.prepend("initContainers", sidecar.init)
     else:
         patch.append("initContainers", sidecar.init)
-        patch.prepend("containers", sidecar.proxy)
+        patch.prepend("containers", proxy)
     return patch.operations
+
+
+def _within_grace(proxy: Mapping[str, Any], pod: Mapping[str, Any]) -> dict[str, Any]:
+    """The container, with a wait before its exit that the API accepts: none, or within grace."""
+    wait = proxy.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+    grace = pod.get("spec", {}).get("terminationGracePeriodSeconds", _GRACE_S)
+    rest = {key: value for key, value in proxy.items() if key != "lifecycle"}
+    seconds = min(wait, grace)
+    return {**rest, "lifecycle": {"preStop": {"sleep": {"seconds": seconds}}}} if seconds else rest
 
 
 def _inherited_only(

@@ -20,13 +20,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Denials"]
 
+_BY_AUTHORIZER = "forbidden: User "
+"""What quotas, webhooks and namespaces that go away do not say: they answer with 403 too."""
+
 _log = Log("kube")
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
 class Call(NamedTuple):
-    """A request as the API's authorizer sees it; `namespace` and `name` may be empty."""
+    """
+    A request as the API's authorizer sees it; `namespace` and `name` may be empty.
+
+    resource: a path, such as `/version`, where it is of none.
+    """
 
     verb: str
     group: str
@@ -36,8 +43,10 @@ class Call(NamedTuple):
 
     @classmethod
     def of(cls, method: str, path: str, parameters: Mapping[str, str]) -> Call:
-        """Read the path of a resource and the parameters of a list or a watch."""
+        """Read the path of a request and the parameters of a list or a watch."""
         parts = path.strip("/").split("/")
+        if len(parts) <= (2 if parts[0] == "api" else 3):
+            return cls(method.lower(), "", path, "", "")
         group, rest = ("", parts[2:]) if parts[0] == "api" else (parts[1], parts[3:])
         namespace = ""
         if rest[0] == "namespaces" and len(rest) > 2:
@@ -68,7 +77,7 @@ class Denials:
         """The counter, in Prometheus' text format."""
         name = "kubernetes_calls_denied_total"
         lines = [
-            f"# HELP {name} Calls that the Kubernetes API answered with 403.",
+            f"# HELP {name} Calls that no role of this component allows.",
             f"# TYPE {name} counter",
             *(
                 f'{name}{{verb="{verb}",resource="{resource}"}} {count}'
@@ -98,6 +107,9 @@ class _Watched(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         response = await self._inner.handle_async_request(request)
         if response.status_code == httpx2.codes.FORBIDDEN:
+            await response.aread()
+            if _BY_AUTHORIZER not in response.text:
+                return response
             url = request.url
             self._denials.note(Call.of(request.method, url.path, dict(url.params)))
         return response

@@ -59,6 +59,7 @@ class FakeApi:
     def __init__(self) -> None:
         self.deaf: set[str] = set()
         self.denied: set[tuple[str, str]] = set()
+        self.refused: dict[str, str] = {}
         self.version = "v1.34.0"
         self.date = ""
         self.objects: dict[str, dict[str, Any]] = {}
@@ -151,6 +152,8 @@ class FakeApi:
             allowed = (asked["verb"], asked["resource"]) not in self.denied
             return 201, {"status": {"allowed": allowed}}
         plural = path.rpartition("/")[2]
+        if plural in self.refused:
+            return 403, {"kind": "Status", "code": 403, "message": self.refused[plural]}
         hook = WEBHOOKS[plural]
         if hook in self.deaf:
             return 201, document

@@ -241,6 +241,10 @@ def denied(verb: str, resource: str) -> Callable[[Any], None]:
     return lambda api: api.denied.add((verb, resource))
 
 
+def refused(plural: str, message: str) -> Callable[[Any], None]:
+    return lambda api: api.refused.update({plural: message})
+
+
 PRE, PROXY, HA = ("--pre",), ("--proxy",), ("--ha",)
 """Options of the run; with HA the mesh was installed so."""
 
@@ -415,6 +419,25 @@ CAUSES = [
         "policy-validator webhook refuses what is wrong",
         lambda api: api.deaf.add("policy-validator"),
         "a NetworkAuthentication that means nothing is let through",
+    ),
+    Cause(
+        "policy-validator webhook refuses what is wrong",
+        refused(
+            "networkauthentications",
+            'failed calling webhook "linkerd-policy-validator.linkerd.io": permission denied',
+        ),
+        "failed calling webhook",
+    ),
+    Cause(
+        "proxy-injector webhook injects pods",
+        refused("pods", 'pods "asked" is forbidden: violates PodSecurity "restricted:latest"'),
+        'violates PodSecurity "restricted:latest"',
+        "warning",
+    ),
+    Cause(
+        "proxy-injector webhook injects pods",
+        refused("pods", 'failed calling webhook "linkerd-proxy-injector.linkerd.io": refused'),
+        "failed calling webhook",
     ),
     Cause(
         "sp-validator webhook refuses what is wrong",

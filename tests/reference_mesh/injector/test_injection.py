@@ -140,6 +140,20 @@ def test_waiting_before_the_end_needs_no_program_of_the_image() -> None:
     assert sidecar["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
 
 
+@pytest.mark.parametrize(
+    ("spec", "lifecycle"),
+    [
+        ({}, {"preStop": {"sleep": {"seconds": 30}}}),
+        ({"terminationGracePeriodSeconds": 10}, {"preStop": {"sleep": {"seconds": 10}}}),
+        ({"terminationGracePeriodSeconds": 0}, None),
+    ],
+)
+def test_waiting_before_the_end_stays_within_the_grace(spec: Any, lifecycle: Any) -> None:
+    """The API refuses a pod that waits for longer."""
+    waiting = pod({"config.alpha.linkerd.io/proxy-wait-before-exit-seconds": "60"}, **spec)
+    assert injected(waiting)["spec"]["initContainers"][1].get("lifecycle") == lifecycle
+
+
 def test_sidecar_may_do_nothing_but_proxy() -> None:
     init, proxy = injected(pod())["spec"]["initContainers"][:2]
     assert proxy["securityContext"] == {

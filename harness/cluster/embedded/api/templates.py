@@ -43,6 +43,7 @@ def template_causes(spec: Obj, at: str) -> Iterator[Cause]:
         for index, container in enumerate(spec.get(group) or ()):
             where = f"{at}.{group}[{index}]"
             yield from _container_causes(container, where, known)
+            yield from _sleep_causes(container, where, spec.get("terminationGracePeriodSeconds"))
             name = container.get("name")
             if name in taken:
                 yield Cause(f"{where}.name", f'Duplicate value: "{name}"', "FieldValueDuplicate")
@@ -124,6 +125,16 @@ def _probe_causes(container: Obj, at: str) -> Iterator[Cause]:
         if len(handlers) > 1:
             message = "Forbidden: may not specify more than 1 handler type"
             yield Cause(f"{at}.{name}.{handlers[1]}", message, "FieldValueForbidden")
+
+
+def _sleep_causes(container: Obj, at: str, grace_s: int | None) -> Iterator[Cause]:
+    for name, handler in (container.get("lifecycle") or {}).items():
+        sleep = (handler or {}).get("sleep")
+        if sleep is None or grace_s is None:
+            continue
+        if not 0 < sleep["seconds"] <= grace_s:
+            rule = f"must be greater than 0 and less than terminationGracePeriodSeconds ({grace_s})"
+            yield _invalid(f"{at}.lifecycle.{name}.sleep", sleep["seconds"], rule)
 
 
 def _resource_causes(resources: Obj, at: str) -> Iterator[Cause]:

@@ -127,6 +127,19 @@ def test_plain_text_in_a_secret_is_encoded(api):
             "spec.containers[0].livenessProbe",
             "must specify a handler type",
         ),
+        (
+            {
+                "containers": [
+                    {
+                        "name": "a",
+                        "image": "x",
+                        "lifecycle": {"preStop": {"sleep": {"seconds": 31}}},
+                    }
+                ]
+            },
+            "spec.containers[0].lifecycle.preStop.sleep",
+            "terminationGracePeriodSeconds (30)",
+        ),
     ],
 )
 def test_a_mistake_in_a_pod_is_named_by_field(api, make, spec, field, message):

@@ -103,7 +103,8 @@ class Gate:
             fitting = {grant for grant in self.granted.get(user, ()) if grant.covers(call)}
             if not fitting:
                 self.denied.append(call)
-                status = {"kind": "Status", "code": 403, "reason": "Forbidden"}
+                message = f'{call.resource} is forbidden: User "{user}" cannot {call.verb} it'
+                status = {"kind": "Status", "code": 403, "message": message}
                 await JSONResponse(status, 403)(scope, receive, send)
                 return
             self.used.setdefault(user, set()).update(fitting)
