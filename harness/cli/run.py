@@ -55,7 +55,7 @@ _SECONDS_PER_TEST = 300
 @click.option("--mesh-mutant", metavar="ID", help="Install the mesh with this planted defect.")
 @click.option(
     "--previous", default=Options().previous, show_default=True, metavar="REF",
-    help="Build that the checks of upgrades start from: a git ref.",
+    help="Build that the checks of upgrades start from: a git ref, or last-change^.",
 )  # fmt: skip
 @click.option("--all", "every_check", is_flag=True, help="mutants: every check, every mutant.")
 @click.option(

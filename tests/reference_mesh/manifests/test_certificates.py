@@ -35,6 +35,7 @@ def test_anchor_may_be_one_of_several() -> None:
         ("garbage", ISSUER, "trust anchors: not a PEM bundle"),
         (BUNDLE, KeyPair("garbage", ISSUER.key_pem), "issuer certificate: not a PEM bundle"),
     ],
+    ids=["foreign root", "other key", "no key", "no anchors", "no certificate"],
 )
 def test_what_no_proxy_would_accept_is_refused(bundle: str, issuer: KeyPair, said: str) -> None:
     with pytest.raises(InvalidInput, match=said):
