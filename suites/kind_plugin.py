@@ -55,10 +55,13 @@ def made(request: pytest.FixtureRequest, lane: Lane, *, keep: bool) -> kind.Kind
     if getattr(option, _TAKEN, lane) is not lane:
         raise UsageError("pytest-kind makes one cluster for each process: choose a lane by --lane")
     setattr(option, _TAKEN, lane)
-    option.keep_cluster = option.keep_cluster or keep
+    stays = option.keep_cluster or keep
+    # The fixture is the last to be set up, so it would delete the cluster under all that stand on
+    # it, and not after them: the guard does that.
+    option.keep_cluster = True
     option.cluster_name = name = _name(option.cluster_name, lane)
     ends = contextlib.ExitStack()
-    request.config.add_cleanup(ends.close)  # after the fixture, which needs the program until then
+    request.config.add_cleanup(ends.close)  # after every fixture
     with claimed(name):
         launch.refuse(name)
         settings = launch.settings(workers=kind.WORKERS, image=option.kind_image or "")
@@ -70,7 +73,7 @@ def made(request: pytest.FixtureRequest, lane: Lane, *, keep: bool) -> kind.Kind
         made = _create(request, name, folder, guard)
     cluster = kind.KindCluster(name, made.kubeconfig_path.absolute())
     cluster.ready(launch.READY_S)
-    if option.keep_cluster:
+    if stays:
         launch.record(name, cluster.kubeconfig)
         guard.dismiss()
         return kind.attach(name)

@@ -46,15 +46,17 @@ def test_agents_restart_unnoticed(check: Check, lab: Lab, world: World) -> None:
             member.ready(timeout_s=BACK_S)
             resources.scale(lab.cluster.client(), space.name, member.role.name, 0)
             _restart_agents(lab)
+            # Not until both servers are served again: a balancer by latency may leave one that was
+            # slow while its node was busy alone for a minute, and no request need fail for that.
             until_gone(member)
-            traffic.until_served_by(server.pod_names())
         with check.phase("reconcile"):
             after = _restarts(lab, space.name, world.space.name)
             check.equal(after, before, "restarts of containers that ran all along")
             calls.all_known(member, PODS)
 
 
-@check("LC-09", last=True)
+# After what looks back on the lane, which would count what restarts with its node.
+@check("LC-09", last=True, looks_back=True)
 def test_a_lost_node_is_got_over(check: Check, lab: Lab, world: World) -> None:
     """
     A node is lost with a server on it, and comes back.
