@@ -36,7 +36,8 @@ def check(check_id: str, *, last: bool = False, looks_back: bool = False) -> Mar
     Mark a test as (one of) the test(s) of a check of the catalogue.
 
     last: run after all others of its lane, for checks that disturb the mesh.
-    looks_back: run after even those, for checks that look back on the whole lane.
+    looks_back: run after even those, for checks that look back on the whole lane. With `last`:
+        after those too, for a check that takes down what they look at.
     """
     return pytest.mark.check(check_id, last=last, looks_back=looks_back)
 
