@@ -21,8 +21,8 @@ use crate::http::body::{Body, BodyError, Frame, Length};
 use crate::http::{Interim, Observer, Reply, Service};
 use crate::transport::{Io, copy};
 
-/// How long a client whose request was refused may go on sending before it is cut off. Closing at
-/// once would reset the connection, and the client would not see why.
+/// How long a client gets to see why its connection ends: to read what was written before a body
+/// broke, and to go on sending after a refusal (closing at once would reset the connection).
 const LINGER: Duration = Duration::from_millis(500);
 
 /// How long a head may take from its first byte to its last.
@@ -269,8 +269,12 @@ async fn send_body(
     observer.end(trailers.as_ref(), result.as_ref().err());
     match result {
         Ok(()) => flush(conn).await,
-        // The client must not take what it got for the whole: the connection is cut short.
-        Err(error) => Err(io::Error::other(error)),
+        // The client must not take what it got for the whole: the connection is cut short. But not
+        // before it has the head: a close without one reads as "not processed", and is retried.
+        Err(error) => {
+            let _ = tokio::time::timeout(LINGER, flush(conn)).await;
+            Err(io::Error::other(error))
+        }
     }
 }
 
