@@ -31,8 +31,8 @@ _APT_S = 900.0
     "--fix",
     is_flag=True,
     help="Install what is missing; as root, with apt-get. For kind also: add Debian's backports to "
-    "apt's sources where Debian's own Go is too old, start Docker where no init system does, and "
-    "build kind and kubectl.",
+    "apt's sources where Debian's own Go is too old, start Docker where no init system does, raise "
+    "fs.inotify.max_user_instances until the machine restarts, and build kind and kubectl.",
 )
 @click.option("--quiet", is_flag=True, help="Say only what is missing.")
 def command(cluster: str, fix: bool, quiet: bool) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli.requirements import Finding, building, program
-from harness.cluster.kind import docker, go, host, node_image, tools
+from harness.cluster.kind import docker, go, host, inotify, node_image, tools
 from harness.cluster.kind.node_image import compiled
 from harness.errors import EnvironmentLacks, MeshmarkError
 
@@ -47,6 +47,8 @@ class Parts:
     image: Callable[[], node_image.Choice | None] = node_image.in_docker
     has_old_go: Callable[[], bool] = go.packaged_is_too_old
     mirror: Callable[[], str] = go.debian_mirror
+    watchers: Callable[[], int | None] = inotify.limit
+    raise_watchers: Callable[[], None] = inotify.raise_limit
 
 
 def examine(machine: Machine, parts: Parts) -> list[Finding]:
@@ -55,6 +57,7 @@ def examine(machine: Machine, parts: Parts) -> list[Finding]:
         *building(machine),
         program(machine, "docker", "Docker", "docker.io"),
         *_daemon(parts),
+        _watchers(parts),
         program(machine, "mmdebstrap", "mmdebstrap", "mmdebstrap"),
         _tried(
             "Go",
@@ -84,7 +87,7 @@ def prepare(
 
 def mend(machine: Machine, parts: Parts, told: Callable[[str], None]) -> None:
     """
-    Start Docker where nothing else does, and build kind and kubectl where they are missing.
+    Start Docker where nothing else does, make room for several clusters, build missing tools.
 
     Raises:
         EnvironmentLacks, ClusterError, NotInTime: one of them failed, or takes root and this is
@@ -100,6 +103,9 @@ def mend(machine: Machine, parts: Parts, told: Callable[[str], None]) -> None:
     elif parts.lacks_sys_resource() and (machine.is_root() or _lacking(docker_part)):
         _require_root(machine, "install Docker's runtime for this machine")
         told(f"Docker's runtime for this machine is {docker.install_runtime()}")
+    if not _watchers(parts).met and machine.is_root():
+        parts.raise_watchers()
+        told(f"fs.inotify.max_user_instances is now {inotify.WANTED}, until the machine restarts")
     for name, build in (("kind", compiled.kind), ("kubectl", compiled.kubectl)):
         if not _tried(name, partial(parts.tool, name)).met:
             told(f"building {name} from its Go module: a minute or two")
@@ -156,6 +162,18 @@ def _nodes(parts: Parts, found: host.Host, image: node_image.Choice | None) -> F
     except EnvironmentLacks as error:
         return Finding(name="nodes in containers", met=False, remedy=str(error))
     return Finding(name="nodes in containers", met=True, detail=detail)
+
+
+def _watchers(parts: Parts) -> Finding:
+    """Whether several clusters fit; one does with any limit, so it is not needed."""
+    found = parts.watchers()
+    return Finding(
+        name="watchers of files for several clusters",
+        met=found is None or found >= inotify.WANTED,
+        needed=False,
+        detail="" if found is None else f"{found}",
+        remedy=f"one cluster at a time fits; for more {inotify.remedy()}",
+    )
 
 
 def _tried(name: str, attempt: Callable[[], str], *, package: str = "") -> Finding:

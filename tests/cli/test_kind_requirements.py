@@ -32,6 +32,8 @@ GOOD = Parts(
     tool=lambda name: f"/usr/bin/{name}",
     image=lambda: Choice("kindest/node:v1", "Docker has it"),
     has_old_go=lambda: False,
+    watchers=lambda: 512,
+    raise_watchers=lambda: pytest.fail("changed the machine"),
 )
 
 
@@ -134,3 +136,15 @@ def test_mending_starts_docker_only_where_none_answers(monkeypatch: pytest.Monke
     assert started == []
     mend(FakeMachine(), replace(GOOD, daemon=refuse), lambda _: None)  # type: ignore[arg-type]
     assert started == ["dockerd"]
+
+
+def test_too_few_watchers_are_told_and_raised_by_root() -> None:
+    raised: list[int] = []
+    parts = replace(GOOD, watchers=lambda: 128, raise_watchers=lambda: raised.append(1))
+    assert lines(examine(FakeMachine(), parts), quiet=True, root=True) == []
+    told = "\n".join(lines(examine(FakeMachine(), parts), quiet=False, root=True))
+    assert "sysctl -w fs.inotify.max_user_instances=512" in told
+    mend(FakeMachine(root=False), parts, lambda _: None)
+    assert raised == []
+    mend(FakeMachine(), parts, lambda _: None)
+    assert raised == [1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.cluster.kind import inotify
 from harness.cluster.kind.program import docker
 from harness.errors import MeshmarkError
 
@@ -33,6 +34,8 @@ def last_words(cluster: str) -> str:
         except MeshmarkError as error:
             said = str(error)
         told.append(f"node {node} ({status}) said:\n{said.strip() or '(nothing)'}")
+    if meaning := inotify.explain("\n".join(told)):
+        told.append(meaning)
     return "\n".join(told) or "no node of it was made"
 
 
