@@ -1,10 +1,11 @@
 """
 `refmesh identity`: who pods are in the mesh.
 
-Linkerd's CLI dials a pod's sidecar and prints the certificate it shows. That needs a way of its
-own to the pod, and this one goes through the API server's pod proxy, which carries HTTP only. So
-the name is read from the environment that the sidecar runs with, and the certificate's times and
-renewals from its metrics: both come from the running sidecar, and not from the pod's manifest.
+Linkerd's CLI dials a pod's sidecar and prints the certificate it shows. That needs a way of its own
+to the pod, and this one goes through the API server's pod proxy, which carries HTTP only. So our
+sidecar gives out on its admin port what any peer is shown in a handshake. Another's may not; then
+the name comes from the environment that it runs with and the times from its metrics. Nothing comes
+from the pod's manifest.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reference_mesh.cli import installed, pods, tables
+from reference_mesh.cli import certificate, installed, pods, tables
 from reference_mesh.cli.kubernetes import connected
 from reference_mesh.cli.options import Where, where_options
 from reference_mesh.errors import ClusterError, UsageError
@@ -37,15 +38,17 @@ _REFRESHES = "control_identity_cert_refreshes_total"
 @click.argument("resources", nargs=-1, metavar="[POD | KIND/NAME]...")
 @click.option("-n", "--namespace", default="default", show_default=True, help="Of the pods.")
 @click.option("-l", "--selector", metavar="LABELS", help="All pods in the mesh with these labels.")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="Form.")
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "table", "json"]), default="text", help="Form."
+)
 @where_options
 def command(
     where: Where, resources: tuple[str, ...], *, namespace: str, selector: str | None, output: str
 ) -> None:
     """
-    Show the identity that the proxies of pods run with, and until when it is certified.
+    Show the certificates that the proxies of pods show to their peers.
 
-    The certificate itself is not shown: the API server's pod proxy does not carry TLS.
+    As a table: the identity, until when it is certified, and how often it was renewed.
     """
     if not resources and selector is None:
         raise UsageError("name pods, or select them with --selector")
@@ -57,6 +60,10 @@ def command(
         rows = [_facts(kubernetes, namespace, pod["metadata"]["name"]) for pod in found]
     if output == "json":
         click.echo(json.dumps(rows, indent=2))
+        return
+    if output == "text":
+        for number, row in enumerate(rows, 1):
+            click.echo(f"POD {row['pod']} ({number} of {len(rows)})\n\n{_text(row)}")
         return
     header = ("POD", "IDENTITY", "ISSUED", "EXPIRES", "RENEWALS")
     shown = [[str(row[name.lower()]) for name in header] for row in rows]
@@ -76,7 +83,28 @@ def _facts(kubernetes: Kubernetes, namespace: str, pod: str) -> dict[str, Any]:
         "issued": _time(metrics, _REFRESHED),
         "expires": _time(metrics, _EXPIRY),
         "renewals": int(_value(metrics, _REFRESHES) or 0),
+        "certificate": _certificate(kubernetes, namespace, pod),
     }
+
+
+def _certificate(kubernetes: Kubernetes, namespace: str, pod: str) -> str | None:
+    """PEM, the pod's own first; None where the proxy has none to give."""
+    try:
+        return pods.page(kubernetes, namespace, pod, names.ADMIN_PORT, "/certificate.pem")
+    except ClusterError:
+        return None
+
+
+def _text(row: dict[str, Any]) -> str:
+    if row["certificate"] is None:
+        return (
+            f"Its proxy does not give out its certificate. Identity: {row['identity']}\n"
+            f"Issued: {row['issued']}, expires: {row['expires']}\n"
+        )
+    try:
+        return certificate.described(row["certificate"])
+    except ValueError as error:
+        raise ClusterError(f"pod {row['pod']}: its proxy's certificate: {error}") from error
 
 
 def certified(kubernetes: Kubernetes, namespace: str, pod: str) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-//! The admin port (4191): health, metrics, log level, environment, shutdown.
+//! The admin port (4191): health, metrics, certificate, log level, environment, shutdown.
 //!
 //! It has its own listener and runs on the control thread, so that a scrape never costs a request.
 //! Connections are treated as those of any inbound port: mesh TLS is terminated when it is meant
@@ -18,6 +18,7 @@ use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Full, Limited};
+use pem::{EncodeConfig, LineEnding, Pem};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -25,6 +26,7 @@ pub use self::server::{Server, serve};
 use crate::readiness::Readiness;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::Level;
+use crate::tls::Credentials;
 
 /// Largest request body that is read, in bytes: a log filter.
 const MAX_BODY_BYTES: usize = 4096;
@@ -38,6 +40,7 @@ pub struct Admin(Arc<Inner>);
 struct Inner {
     telemetry: Telemetry,
     readiness: Readiness,
+    credentials: Credentials,
     level: Option<Level>,
     shutdown: Option<Arc<Notify>>,
 }
@@ -50,12 +53,14 @@ impl Admin {
     pub fn new(
         telemetry: Telemetry,
         readiness: Readiness,
+        credentials: Credentials,
         level: Option<Level>,
         shutdown: Option<Arc<Notify>>,
     ) -> Self {
         Self(Arc::new(Inner {
             telemetry,
             readiness,
+            credentials,
             level,
             shutdown,
         }))
@@ -75,13 +80,14 @@ impl Admin {
             "/ready" => self.ready(),
             "/metrics" if is_read(&head.method) => self.metrics(&head.headers),
             "/env.json" if is_read(&head.method) => environment(head.uri.query()),
+            "/certificate.pem" if is_read(&head.method) => self.certificate(),
             "/proxy-log-level" | "/shutdown" if !local => text(
                 StatusCode::FORBIDDEN,
                 "only for clients on this pod's loopback\n",
             ),
             "/proxy-log-level" => self.log_level(&head.method, body).await,
             "/shutdown" => self.shut_down(&head.method),
-            "/metrics" | "/env.json" => method_not_allowed("GET, HEAD"),
+            "/metrics" | "/env.json" | "/certificate.pem" => method_not_allowed("GET, HEAD"),
             _ => text(StatusCode::NOT_FOUND, "not found\n"),
         }
     }
@@ -112,6 +118,24 @@ impl Admin {
             text(StatusCode::OK, out)
         };
         let kind = HeaderValue::from_static("text/plain; version=0.0.4");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+
+    /// What any peer is shown in a handshake (RFC 7468), for those who cannot make one, as clients
+    /// of the API server's pod proxy.
+    fn certificate(&self) -> Response<Full<Bytes>> {
+        let chain = self.0.credentials.chain();
+        if chain.is_empty() {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "no certificate yet\n");
+        }
+        let blocks = chain.iter().map(|der| Pem::new("CERTIFICATE", &**der));
+        let config = EncodeConfig::new().set_line_ending(LineEnding::LF);
+        let mut response = text(
+            StatusCode::OK,
+            pem::encode_many_config(&blocks.collect::<Vec<_>>(), config),
+        );
+        let kind = HeaderValue::from_static("application/pem-certificate-chain");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         response
     }
@@ -239,6 +263,7 @@ mod tests {
     use super::{Admin, json};
     use crate::readiness::Readiness;
     use crate::telemetry::Telemetry;
+    use crate::tls::test_pki::Authority;
     use bytes::Bytes;
     use flate2::read::GzDecoder;
     use http::{Request, Response, StatusCode};
@@ -255,6 +280,7 @@ mod tests {
         Admin::new(
             Telemetry::new(Duration::from_secs(1)),
             readiness.clone(),
+            Authority::new().credentials("web"),
             None,
             shutdown,
         )
@@ -293,6 +319,23 @@ mod tests {
             .read_to_string(&mut text)
             .expect("gzip");
         assert!(text.contains("\nprocess_threads "), "{text}");
+    }
+
+    #[tokio::test]
+    async fn the_certificate_is_what_peers_see() {
+        let admin = admin(&Readiness::new(), None);
+        let answer = ask(&admin, "GET", "/certificate.pem", REMOTE).await;
+        let shown = pem::parse_many(answer.body()).expect("pem");
+        let shown: Vec<_> = shown.iter().map(pem::Pem::contents).collect();
+        let chain = admin.0.credentials.chain();
+        assert!(!chain.is_empty());
+        assert_eq!(shown, chain.iter().map(|der| &**der).collect::<Vec<_>>());
+        assert_eq!(
+            ask(&admin, "PUT", "/certificate.pem", REMOTE)
+                .await
+                .headers()["allow"],
+            "GET, HEAD"
+        );
     }
 
     #[tokio::test]

@@ -236,6 +236,7 @@ impl App {
             admin: Admin::new(
                 self.telemetry.clone(),
                 readiness.clone(),
+                self.credentials.clone(),
                 self.level.clone(),
                 shutdown,
             ),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
+from cryptography import x509
 from lightkube.core.exceptions import ApiError
 from lightkube.resources.core_v1 import Namespace, Pod
 
@@ -183,6 +184,19 @@ def installed_certificate(cluster: Cluster) -> str:
 
 def test_check_is_good(cluster: Cluster) -> None:
     assert told(cluster) == {}
+
+
+def test_certificates_of_pods_are_shown(cluster: Cluster) -> None:
+    pods_of = ("identity", "-n", "linkerd", "deploy/linkerd-identity")
+    rows = json.loads(refmesh(cluster, *pods_of, "-o", "json"))
+    name = "linkerd-identity.linkerd.serviceaccount.identity.linkerd.cluster.local"
+    assert [row["identity"] for row in rows] == [name, name]
+    for row in rows:
+        certificate = x509.load_pem_x509_certificate(row["certificate"].encode())
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        assert found.value.get_values_for_type(x509.DNSName) == [name]
+        assert f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}" == row["expires"]
+    assert refmesh(cluster, *pods_of).count(f"DNS:{name}\n") == 2
 
 
 def test_webhook_certificate_is_renewed_without_a_refused_admission(

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from reference_mesh.cli.report import FAIL, OK, WARN
+from reference_mesh.manifests.certificates import make_webhook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,8 +219,32 @@ def test_identity_comes_from_the_running_proxy(
             "issued": "never",
             "expires": "2027-01-15T08:00:00Z",
             "renewals": 3,
+            "certificate": None,
         }
     ]
+    said = refmesh("identity", "-n", "shop", "web-0").stdout
+    assert "POD web-0 (1 of 1)" in said
+    assert f"does not give out its certificate. Identity: {name}" in said
+
+
+def test_identity_shows_the_certificate_that_peers_see(
+    refmesh: Callable[..., Result], installed: Any
+) -> None:
+    installed.add_meshed()
+    base = "/api/v1/namespaces/shop/pods/web-0:4191/proxy"
+    installed.pages[f"{base}/env.json"] = (200, "{}")
+    shown = make_webhook(["web.shop.svc"]).certificate_pem
+    installed.pages[f"{base}/certificate.pem"] = (200, shown)
+    said = refmesh("identity", "-n", "shop", "web-0").stdout
+    assert "POD web-0 (1 of 1)\n\nCertificate:\n" in said
+    assert "DNS:web.shop.svc\n" in said
+    assert "TLS Web Server Authentication\n" in said
+    rows = json.loads(refmesh("identity", "-n", "shop", "web-0", "-o", "json").stdout)
+    assert rows[0]["certificate"] == shown
+    installed.pages[f"{base}/certificate.pem"] = (200, "not a certificate")
+    failed = refmesh("identity", "-n", "shop", "web-0")
+    assert failed.exit_code == 1
+    assert "pod web-0: its proxy's certificate:" in failed.stderr
 
 
 @pytest.mark.parametrize("command", ["install", "upgrade", "prune", "uninstall", "check"])

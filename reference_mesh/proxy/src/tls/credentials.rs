@@ -227,6 +227,17 @@ impl Credentials {
         *self.0.generation.borrow()
     }
 
+    /// What peers are shown: the workload's certificate, then its issuers; empty before the first.
+    #[must_use]
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        let current = self.0.current.load();
+        current
+            .certificate
+            .as_ref()
+            .map(|certified| certified.cert.clone())
+            .unwrap_or_default()
+    }
+
     /// End of the current certificate's life.
     #[must_use]
     pub fn expiry(&self) -> Option<SystemTime> {

@@ -54,7 +54,13 @@ async fn port(authentication: Authentication) -> Port {
     let telemetry = Telemetry::new(Duration::from_secs(1));
     let credentials = Authority::new().credentials(NAME);
     let server = Server {
-        admin: Admin::new(telemetry.clone(), Readiness::new(), None, None),
+        admin: Admin::new(
+            telemetry.clone(),
+            Readiness::new(),
+            credentials.clone(),
+            None,
+            None,
+        ),
         credentials: credentials.clone(),
         policy: watch::Sender::new(Arc::new(policy)).subscribe(),
         telemetry: telemetry.clone(),
