@@ -24,7 +24,7 @@ from suites.mutants import control_plane, refmesh
 from suites.probes import probing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from harness.cluster import Cluster, Image
@@ -56,11 +56,20 @@ def build(
     progress: Callable[[str], None],
 ) -> None:
     """
-    Build the images of a mesh; for the engine with real nodes, pack them and the others too.
+    Build the images of a mesh, and bring them and the others into the form the engine takes.
+
+    progress: is told what is done, a line at a time.
+    """
+    images = [*meshes.driver(options.mesh).images(mesh_options), *others]
+    pack(options, images, progress)
+
+
+def pack(options: Options, images: Sequence[Image], progress: Callable[[str], None]) -> None:
+    """
+    For the engine with real nodes, make real images.
 
     A cluster made elsewhere must come by them itself: it is told which.
     """
-    images = [*meshes.driver(options.mesh).images(mesh_options), *others]
     if options.engine == "external":
         names = ", ".join(image.reference for image in images)
         progress(f"{options.cluster} must have, or be able to pull: {names}")

@@ -9,6 +9,7 @@ import click
 
 from harness import mesh as meshes
 from harness.cluster.images import archived
+from harness.load import arms
 from harness.mesh.protocol import MeshOptions
 from harness.workload import image as workload_image
 from suites.stock_grpc import peers
@@ -18,7 +19,7 @@ __all__ = ["command"]
 
 @click.group("images")
 def command() -> None:
-    """Make the container images of the reference mesh and of the checks."""
+    """Make the container images of the reference mesh, of the checks and of the load agent."""
 
 
 @command.command("build")
@@ -35,7 +36,7 @@ def build(out: Path | None) -> None:
     give the same ids.
     """
     images = [*meshes.driver("reference").images(MeshOptions()), workload_image.build()]
-    for image in [*images, peers.image()]:
+    for image in [*images, peers.image(), arms.image()]:
         archive = archived(image)
         path = archive.path
         if out is not None:

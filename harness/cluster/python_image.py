@@ -15,7 +15,7 @@ __all__ = ["python_image"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("harness", "reference_mesh", "reports", "suites")
-_LOCK = Path(__file__).parent / "images/python.lock"
+_LOCKS = Path(__file__).parent / "images"
 _SITE = "/usr/local/lib/python3.11/dist-packages"
 _USER = 2103
 """As the control plane's pods say."""
@@ -27,6 +27,7 @@ def python_image(
     *arguments: str,
     env: Mapping[str, str] | None = None,
     besides: Sequence[str] = (),
+    lock: str = "python",
     root: Path = _ROOT,
 ) -> Image:
     """
@@ -37,7 +38,7 @@ def python_image(
     Of the clone it shows the packages only, not the folders around them: those may be closed to
     the container's user, as the ones are that tox makes.
 
-    A real image has Debian's Python instead, what `images/python.lock` names, and of the clone the
+    A real image has Debian's Python instead, what `images/LOCK.lock` names, and of the clone the
     package that the module is in and those named `besides`.
     """
     return Image(
@@ -53,7 +54,7 @@ def python_image(
             env=env,
             user=_USER,
             packages=["libstdc++6", "python3"],
-            wheels=_LOCK,
+            wheels=_LOCKS / f"{lock}.lock",
         ),
     )
 

@@ -113,4 +113,4 @@ def measure(
 
 def image() -> Image:
     """The image of a load agent."""
-    return python_image(IMAGE, "harness.load.agent", f"--port={AGENT_PORT}")
+    return python_image(IMAGE, "harness.load.agent", f"--port={AGENT_PORT}", lock="load")

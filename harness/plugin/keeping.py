@@ -19,7 +19,7 @@ import msgspec
 import pytest
 
 from harness.errors import MeshmarkError
-from harness.plugin.durations import core_checks
+from harness.plugin.durations import of_checks
 from harness.plugin.judging import Collected, Judge, Part, part_of
 from harness.plugin.options import Options, known_fails_of, suites_folder
 from harness.plugin.telling import Teller
@@ -202,7 +202,7 @@ class Keeper:
         self._run.finished = _utc(dt.datetime.now(dt.UTC))
         self._account_for_the_rest()
         if self._run.complete and not self._options.selection and self._options.lane is None:
-            self._run.figures.append(core_checks(self._run))
+            self._run.figures += of_checks(self._run)
         self._write()
         if not self._given_up:
             try:

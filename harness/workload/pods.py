@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BANNER_PORT",
+    "CONFINED",
     "HTTP_PORT",
     "TCP_PORT",
     "Role",
@@ -38,6 +39,15 @@ BANNER_PORT = 9001
 """TCP echo; the server speaks first."""
 
 Manifest = dict[str, Any]
+
+CONFINED: Manifest = {
+    "runAsUser": 1000,
+    "runAsNonRoot": True,
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+"""The security context of a container that needs no rights at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +194,7 @@ def _app(role: Role) -> Manifest:
             "periodSeconds": 1,
         },
         **({"livenessProbe": liveness} if role.liveness_path else {}),
-        "securityContext": {
-            "runAsUser": 1000,
-            "runAsNonRoot": True,
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": CONFINED,
     }
 
 

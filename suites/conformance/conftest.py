@@ -12,7 +12,8 @@ import pytest
 from harness import mesh as meshes
 from harness.errors import EnvironmentLacks
 from harness.mesh.protocol import Feature, MeshOptions
-from suites.conftest import build
+from suites.conftest import build, pack
+from suites.stock_grpc import peers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +67,8 @@ def world(check: Check, lab: Lab, world_of: Callable[[Lane], World]) -> World:
 def pytest_meshmark_prepare(
     config: pytest.Config, options: Options, progress: Callable[[str], None]
 ) -> None:
-    """Build what upgrades start from, where the selection may hold a check of them."""
+    """Pack the stock peers, and build what upgrades start from where one may be selected."""
+    pack(options, [peers.image()], progress)
     driver = meshes.driver(options.mesh)
     words = re.findall(r"[\w-]+", options.selection.lower())
     wanted = not words or any(word in check_id for word in words for check_id in _UPGRADES)

@@ -31,10 +31,15 @@ _DENIED = {"h1": "403", "h2": "403", "grpc": "grpc 7"}
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What came of some calls: the distinct answers, and how many calls the application saw."""
+    """
+    What came of some calls: the distinct answers, and how many calls the application saw.
+
+    opened: connections to the application, which may be fewer than calls.
+    """
 
     told: frozenset[str]
     arrived: int
+    opened: int = dataclasses.field(default=0, compare=False)
 
 
 def account(member: Member) -> Source:
@@ -88,7 +93,8 @@ def ask(
         connections=0 if protocol == "h1" else 4,
     )
     told = frozenset(refusal(outcome) for outcome in caller.app.call(plan))
-    return Asked(told, server.app.settled().summary.arrived)
+    arrived = server.app.settled().summary.arrived
+    return Asked(told, arrived, server.app.connections().opened)
 
 
 def matrix(
@@ -103,17 +109,18 @@ def matrix(
     """
     Have every caller ask every server; `admitted` names, by server, the callers that it takes.
 
-    Denied calls are answered with 403 (gRPC: status 7) and never reach the application.
+    Denied calls are answered with 403 (gRPC: status 7), and for them not so much as a connection to
+    the application is opened.
     """
     for server_name, server in servers.items():
         for caller_name, caller in callers.items():
             welcome = caller_name in admitted[server_name]
             answer = (_ADMITTED if welcome else _DENIED)[protocol]
-            check.equal(
-                ask(check, caller, server, protocol, count=count),
-                Asked(frozenset({answer}), count if welcome else 0),
-                f"{protocol} calls of {caller_name} to {server_name}",
-            )
+            calls = f"{protocol} calls of {caller_name} to {server_name}"
+            asked = ask(check, caller, server, protocol, count=count)
+            check.equal(asked, Asked(frozenset({answer}), count if welcome else 0), calls)
+            if not welcome:
+                check.equal(asked.opened, 0, f"connections to the application for {calls}")
 
 
 def _until_told(caller: Member, server: Member, answer: str) -> None:

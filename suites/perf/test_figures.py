@@ -6,6 +6,8 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
+from lightkube.resources.core_v1 import Pod
+
 from harness.plugin import check
 from harness.record.model import Figure
 from harness.stats import blocks
@@ -21,6 +23,7 @@ READY_S = 1.0
 IDLE_PSS_MIB = 8.0
 IDLE_PRIVATE_MIB = 3.0
 EARLY, LATE = 10_000, 100_000
+CONTROL_PLANE_MIB = 300.0
 GROWTH_MIB = 0.5
 """What an allocator may keep between two readings without anything growing."""
 
@@ -99,6 +102,40 @@ def test_memory_is_flat(check: Check, lab: Lab, run_context: RunContext) -> None
                 expected=f"at most {GROWTH_MIB} MiB",
                 seen=grown,
             )
+
+
+@check("PF-06")
+def test_control_plane_memory(check: Check, lab: Lab, run_context: RunContext) -> None:
+    """All processes of the control plane's pods together, while nothing asks it for anything."""
+    with check.phase("measure"):
+        pods = _control_plane_pods(lab)
+        if not pods:
+            check.inconclusive("there is no control plane to look at")
+        found = [facts for pod in pods for facts in lab.cluster.processes(*pod)]
+        check.control(len(found) >= len(pods), "every pod has a process", seen=len(found))
+        total = sum(facts.pss_bytes for facts in found) / _MIB
+        check.measured(total, "MiB", n=len(found))
+        name = "control plane at rest: PSS"
+        met = total <= CONTROL_PLANE_MIB
+        run_context.figure(
+            Figure(name=name, value=total, unit="MiB", n=1, target=CONTROL_PLANE_MIB, met=met)
+        )
+        check.expect(
+            met,
+            "memory of the control plane",
+            expected=f"at most {CONTROL_PLANE_MIB} MiB PSS",
+            seen={f"{facts.container}/{facts.name}": facts.pss_bytes // 2**20 for facts in found},
+        )
+
+
+def _control_plane_pods(lab: Lab) -> list[tuple[str, str]]:
+    """Namespace and name of every pod that runs for the mesh itself."""
+    return [
+        (namespace, pod.metadata.name or "")
+        for namespace in lab.mesh.control_plane()
+        for pod in lab.cluster.client().list(Pod, namespace=namespace)
+        if pod.metadata and pod.status and pod.status.phase == "Running"
+    ]
 
 
 def _private_after(check: Check, client: Member, server: Member, count: int) -> dict[str, int]:

@@ -25,6 +25,7 @@ from harness.plugin import check
 from harness.record.catalogue import Lane
 from harness.record.model import Figure
 from harness.stats import blocks
+from harness.workload import pods
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,10 +82,12 @@ def load(lab_of: Callable[[Lane], Lab], run_options: Options, run_context: RunCo
     lab = lab_of(Lane.STEADY)
     lab.cluster.load_images([arms.image()])
     with lab.space("perf") as space, contextlib.ExitStack() as agents:
-        server = space.deploy("server", wait=False)
-        plain = space.deploy("plain", meshed=False, wait=False)
+        # Arms differ in the mesh only: servers share a node, clients another where there is one.
+        nodes = lab.cluster.nodes()
+        server = space.deploy("server", node=nodes[0], wait=False)
+        plain = space.deploy("plain", meshed=False, node=nodes[0], wait=False)
         for name in ("client", "naked"):
-            _load_pod(space, name, meshed=name == "client")
+            _load_pod(space, name, meshed=name == "client", node=nodes[-1])
         server.ready(), plain.ready()
         client = agents.enter_context(arms.Agent(lab.cluster, space.name, "client"))
         naked = agents.enter_context(arms.Agent(lab.cluster, space.name, "naked"))
@@ -151,21 +154,22 @@ def _block(server: Member) -> Block:
     )
 
 
-def _load_pod(space: Space, name: str, *, meshed: bool) -> None:
+def _load_pod(space: Space, name: str, *, meshed: bool, node: str) -> None:
     """A pod with the load agent; it takes the place of an application."""
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": space.name, "labels": {"app": name}},
         "spec": {
+            "nodeName": node,
             "containers": [
                 {
                     "name": "app",
                     "image": arms.IMAGE,
                     "imagePullPolicy": "IfNotPresent",
-                    "securityContext": {"runAsUser": 1000, "allowPrivilegeEscalation": False},
+                    "securityContext": pods.CONFINED,
                 }
-            ]
+            ],
         },
     }
     made = space.lab.mesh.enroll(pod) if meshed else pod
