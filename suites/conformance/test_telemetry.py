@@ -78,6 +78,16 @@ def test_identity_labels_are_true(check: Check, lab: Lab, world: World) -> None:
 @check("OB-09", looks_back=True)
 def test_logs_are_clean(check: Check, lab: Lab, world: World) -> None:
     """Nothing in the mesh or beside it logged an error, panicked or was restarted unasked."""
+    _judge_logs(check, lab, world)
+
+
+@check("OB-12", looks_back=True)
+def test_logs_are_clean_where_certificates_are_short(check: Check, lab: Lab, world: World) -> None:
+    """The same of the other lane, which has a control plane and a logbook of its own."""
+    _judge_logs(check, lab, world)
+
+
+def _judge_logs(check: Check, lab: Lab, world: World) -> None:
     with check.phase("measure"):
         # What happens here counts too, and an error per request must show without other checks.
         outcomes = world.client.app.call(Plan(url=world.server.url(), id=check.id, count=20))
