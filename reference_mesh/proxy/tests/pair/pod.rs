@@ -56,7 +56,7 @@ impl Pod {
             ("ADMIN_LISTEN_ADDR", "0.0.0.0:4191"),
             (
                 "LOG",
-                &std::env::var("PROXY_LOG").unwrap_or_else(|_| "warn,linkerd=info".into()),
+                &std::env::var("PROXY_LOG").unwrap_or_else(|_| "warn".into()),
             ),
         ]
         .iter()
