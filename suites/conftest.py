@@ -20,6 +20,7 @@ from harness.record.model import Figure
 from harness.workload import image as workload_image
 from suites import kind_plugin
 from suites.lab import Lab
+from suites.lanes import Lanes
 from suites.mutants import control_plane, refmesh
 from suites.probes import probing
 
@@ -82,18 +83,12 @@ def lab_of(
     request: pytest.FixtureRequest, run_options: Options, run_context: RunContext
 ) -> Iterator[Callable[[Lane], Lab]]:
     """The lab of a lane; its cluster starts and its mesh is installed when first asked for."""
-    labs: dict[Lane, Lab] = {}
-    with contextlib.ExitStack() as open_labs:
 
-        def lab_of(lane: Lane) -> Lab:
-            if lane not in labs:
-                cluster = _cluster(request, run_options, lane)
-                labs[lane] = open_labs.enter_context(_lab(run_options, run_context, lane, cluster))
-            else:
-                labs[lane].cluster.require_answer()
-            return labs[lane]
+    def make(lane: Lane) -> AbstractContextManager[Lab]:
+        return _lab(run_options, run_context, lane, _cluster(request, run_options, lane))
 
-        yield lab_of
+    with Lanes("cluster with a mesh", make, lambda lab: lab.cluster.require_answer()) as labs:
+        yield labs.of
 
 
 @pytest.fixture

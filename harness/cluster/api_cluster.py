@@ -131,7 +131,7 @@ class ApiCluster:
 
     def require_answer(self) -> None:
         """
-        Make sure that the API server still answers.
+        Make sure that the API server answers.
 
         Raises:
             ClusterError: it does not; says what is known of that, and what to do.
@@ -142,13 +142,14 @@ class ApiCluster:
                 api.get("/readyz").raise_for_status()
         except httpx2.HTTPError as error:
             raise ClusterError(
-                f"the API server of {self.engine} cluster {self.name} stopped answering "
+                f"the API server of {self.engine} cluster {self.name} does not answer "
                 f"({str(error) or type(error).__name__}); {self.silence()}"
             ) from error
 
     def silence(self) -> str:
         """What else is known of a cluster that does not answer, and what to do."""
-        return f"look at it with `kubectl --kubeconfig {self.kubeconfig} cluster-info`"
+        context = f" --context {self.context}" if self.context else ""
+        return f"look at it with `kubectl --kubeconfig {self.kubeconfig}{context} cluster-info`"
 
     def _no_control(self, what: str) -> EnvironmentLacks:
         return EnvironmentLacks(

@@ -147,7 +147,7 @@ class Cluster(Protocol):
 
     def require_answer(self) -> None:
         """
-        Make sure that the API server still answers.
+        Make sure that the API server answers.
 
         Raises:
             ClusterError: it does not; says what is known of that, and what to do.

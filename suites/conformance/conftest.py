@@ -13,6 +13,7 @@ from harness import mesh as meshes
 from harness.errors import EnvironmentLacks
 from harness.mesh.protocol import Feature, MeshOptions
 from suites.conftest import build, pack
+from suites.lanes import Lanes
 from suites.stock_grpc import peers
 
 if TYPE_CHECKING:
@@ -45,15 +46,8 @@ class World:
 @pytest.fixture(scope="session")
 def world_of(lab_of: Callable[[Lane], Lab]) -> Iterator[Callable[[Lane], World]]:
     """The world of a lane, brought up when first asked for."""
-    worlds: dict[Lane, World] = {}
-    with contextlib.ExitStack() as open_worlds:
-
-        def world_of(lane: Lane) -> World:
-            if lane not in worlds:
-                worlds[lane] = open_worlds.enter_context(_world(lab_of(lane)))
-            return worlds[lane]
-
-        yield world_of
+    with Lanes("world", lambda lane: _world(lab_of(lane))) as worlds:
+        yield worlds.of
 
 
 @pytest.fixture
