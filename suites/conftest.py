@@ -23,12 +23,14 @@ from suites.lab import Lab
 from suites.lanes import Lanes
 from suites.mutants import control_plane, refmesh
 from suites.probes import probing
+from suites.vacancy import removal, require_vacant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from harness.cluster import Cluster, Image
+    from harness.mesh.protocol import Mesh
     from harness.plugin import Check, Options, RunContext
 
 CLUSTER_READY_S = {"embedded": 3.0, "kind": 30.0}
@@ -44,6 +46,9 @@ def pytest_meshmark_prepare(
     config: pytest.Config, options: Options, progress: Callable[[str], None]
 ) -> None:
     """Build every program that the run needs, before any process of it starts."""
+    if options.engine == "external":
+        with choice.opened(options.cluster, name="") as cluster:
+            require_vacant(meshes.driver(options.mesh), cluster)
     progress("building the workload")
     workload = workload_image.build()
     progress(f"building what mesh {options.mesh} runs")
@@ -119,9 +124,10 @@ def _lab(
     begun_s = time.perf_counter()
     with opening as cluster:
         opened_s = time.perf_counter()
-        if options.keep and cluster.engine != "external":
-            point = f"export KUBECONFIG={shlex.quote(str(cluster.kubeconfig))}"
-            context.hint(f"kept: {point}  (ends with: meshmark down --name {cluster.name})")
+        if cluster.engine == "external":
+            require_vacant(driver, cluster)
+        if options.keep:
+            context.hint(_way_out(driver, cluster))
         cluster.load_images([workload_image.build(), *driver.images(mesh_options)])
         loaded_s = time.perf_counter()
         try:
@@ -145,6 +151,14 @@ def _lab(
             # Also half of a mesh: the cluster is someone's, and goes on.
             if cluster.engine == "external" and not options.keep:
                 driver.uninstall(cluster)
+
+
+def _way_out(driver: Mesh, cluster: Cluster) -> str:
+    """Where the cluster that is kept is, and how to be rid of what is kept."""
+    if cluster.engine == "external":
+        return f"kept on cluster {cluster.name}; ends with: {removal(driver, cluster)}"
+    point = f"export KUBECONFIG={shlex.quote(str(cluster.kubeconfig))}"
+    return f"kept: {point}  (ends with: meshmark down --name {cluster.name})"
 
 
 def _figure(context: RunContext, name: str, value: float, target: float) -> None:

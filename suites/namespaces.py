@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from typing import TYPE_CHECKING
 
 from lightkube.core.exceptions import ApiError
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
     import lightkube
 
-__all__ = ["own_namespace"]
+    from harness.cluster import Cluster
+
+__all__ = ["own_namespace", "removal"]
 
 _OURS = {"app.kubernetes.io/managed-by": "meshmark"}
 
@@ -44,6 +47,13 @@ def own_namespace(client: lightkube.Client, name: str, *, keep: bool = False) ->
         if not keep:
             with contextlib.suppress(ApiError):
                 client.delete(Namespace, name)
+
+
+def removal(cluster: Cluster) -> str:
+    """The shell command that deletes every namespace that was made here."""
+    where = f" --context={shlex.quote(cluster.context)}" if cluster.context else ""
+    labels = ",".join(f"{key}={value}" for key, value in _OURS.items())
+    return f"kubectl delete namespaces{where} -l {labels}"
 
 
 def _require_ours(client: lightkube.Client, name: str) -> None:

@@ -98,6 +98,14 @@ class EnvoyMesh:
     def uninstall(self, cluster: Cluster) -> None:
         """Nothing to remove: sidecars go with their pods."""
 
+    def present(self, cluster: Cluster) -> list[str]:
+        """Nothing: all of it is in the namespaces of the pods."""
+        return []
+
+    def removal(self, cluster: Cluster) -> str:
+        """None: it goes with those namespaces."""
+        return ""
+
     def prepare(self, namespace: str) -> list[Resource]:
         """The secret with certificate and trust anchor that every sidecar mounts."""
         certificate = self._authority.issue("workload.envoy.meshmark.dev", Validity())

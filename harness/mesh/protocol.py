@@ -199,7 +199,13 @@ class Mesh(Protocol):
         """
 
     def uninstall(self, cluster: Cluster) -> None:
-        """Remove what `install` put there."""
+        """Remove what `install` put there; returns when it is gone."""
+
+    def present(self, cluster: Cluster) -> list[str]:
+        """Kind and name of what `install` would write over, or `uninstall` delete, as it is."""
+
+    def removal(self, cluster: Cluster) -> str:
+        """The shell command by which a user uninstalls the mesh; empty when there is none."""
 
     def prepare(self, namespace: str) -> list[Resource]:
         """What a namespace needs before pods in it can enroll."""

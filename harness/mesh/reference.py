@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shlex
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ from harness.mesh.protocol import (
 )
 from harness.mesh.reference_build import ReferenceBuild
 from harness.mesh.reference_issuer import ReferenceIssuer
+from harness.mesh.reference_presence import present
 from harness.waiting import until
 
 if TYPE_CHECKING:
@@ -126,7 +128,9 @@ class ReferenceMesh:
         resources.remove(client, reversed(resources.documents(build.refmesh("prune", *where))))
 
     def uninstall(self, cluster: Cluster) -> None:
-        """Delete what `refmesh uninstall` lists, once the pods in the mesh have ended."""
+        """Delete what `refmesh uninstall` lists, once the pods in the mesh have ended, and wait."""
+        if not self.present(cluster):
+            return
         listed = until(
             lambda: ReferenceBuild().refmesh("uninstall", *_where(cluster)),
             what="`refmesh uninstall`, which waits for pods in the mesh to end",
@@ -134,7 +138,25 @@ class ReferenceMesh:
             timeout_s=_ENDED_S,
             interval_s=1.0,
         )
-        resources.remove(cluster.client(), resources.documents(listed))
+        # It lists first what must go first: the webhooks.
+        resources.remove(cluster.client(), reversed(resources.documents(listed)))
+        until(
+            lambda: self.present(cluster),
+            what="the mesh gone",
+            holds=lambda present: not present,
+            timeout_s=_ENDED_S,
+            interval_s=0.5,
+            hint=f"Look at what holds it: kubectl get namespace {_NAMESPACE} -o yaml",
+        )
+
+    def present(self, cluster: Cluster) -> list[str]:
+        """What has the names or labels of Linkerd, whoever installed it."""
+        return present(cluster.client(), _NAMESPACE)
+
+    def removal(self, cluster: Cluster) -> str:
+        """`refmesh uninstall`, piped into kubectl."""
+        where = f" --context={shlex.quote(cluster.context)}" if cluster.context else ""
+        return f"refmesh uninstall{where} | kubectl delete{where} -f -"
 
     def prepare(self, namespace: str) -> list[Resource]:
         """Nothing: enrolling is a matter of the pod alone."""

@@ -60,6 +60,14 @@ class Unmeshed:
     def uninstall(self, cluster: Cluster) -> None:
         """Nothing to remove."""
 
+    def present(self, cluster: Cluster) -> list[str]:
+        """Nothing."""
+        return []
+
+    def removal(self, cluster: Cluster) -> str:
+        """None: there is nothing to uninstall."""
+        return ""
+
     def prepare(self, namespace: str) -> list[Resource]:
         """Nothing: enrolling is a matter of the pod alone."""
         return []

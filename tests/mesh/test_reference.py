@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -32,6 +34,8 @@ def test_refmesh_is_run_on_the_cluster_that_the_driver_writes_to(
     monkeypatch.setattr(ReferenceBuild, "refmesh", refmesh)
     monkeypatch.setattr(ReferenceBuild, "images", lambda _: [])
     monkeypatch.setattr(reference.ReferenceMesh, "_until_running", lambda *_: None)
+    there = iter([["Namespace linkerd"], []])
+    monkeypatch.setattr(reference, "present", lambda *_: next(there))
     cluster = ApiCluster("it", Path("config"), context)
 
     ReferenceMesh().upgrade(cluster, MeshOptions())
@@ -57,8 +61,18 @@ def test_the_mesh_is_taken_off_when_its_last_pods_have_ended(
     monkeypatch.setattr(reference, "until", functools.partial(until, clock=NoTime()))
     path = tmp_path / "config"
     path.write_text(kubeconfig("one", "http://127.0.0.1:1", "", "token"))
+    there = iter([["Namespace linkerd"], ["Namespace linkerd"], []])
+    monkeypatch.setattr(reference, "present", lambda *_: next(there))
     ReferenceMesh().uninstall(ApiCluster("it", path))
     assert next(answers, None) is None
+    assert next(there, None) is None, "it was waited for"
+
+
+def test_where_nothing_was_installed_nothing_is_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the error that kept a run from installing stays the one that is told."""
+    monkeypatch.setattr(reference, "present", lambda *_: [])
+    cluster: Any = SimpleNamespace(client=lambda: None)
+    ReferenceMesh().uninstall(cluster)
 
 
 class NoTime:
