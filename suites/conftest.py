@@ -88,9 +88,10 @@ def lab_of(
     request: pytest.FixtureRequest, run_options: Options, run_context: RunContext
 ) -> Iterator[Callable[[Lane], Lab]]:
     """The lab of a lane; its cluster starts and its mesh is installed when first asked for."""
+    options = kind_plugin.keeping(request.config, run_options)
 
     def make(lane: Lane) -> AbstractContextManager[Lab]:
-        return _lab(run_options, run_context, lane, _cluster(request, run_options, lane))
+        return _lab(options, run_context, lane, _cluster(request, options, lane))
 
     with Lanes("cluster with a mesh", make, lambda lab: lab.cluster.require_answer()) as labs:
         yield labs.of

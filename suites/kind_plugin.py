@@ -17,6 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from harness.cluster import kind
 from harness.cluster.kind import launch, nodes
 from harness.cluster.kind.claim import claimed
@@ -29,9 +31,10 @@ if TYPE_CHECKING:
     import pytest
 
     from harness.cluster.kind.guard import Guard
+    from harness.plugin import Options
     from harness.record.catalogue import Lane
 
-__all__ = ["is_loaded", "made"]
+__all__ = ["is_loaded", "keeping", "made"]
 
 _PLUGINS_OWN_NAME = "pytest-kind"
 _TAKEN = "meshmark_kind_cluster_taken"
@@ -42,9 +45,18 @@ def is_loaded(config: pytest.Config) -> bool:
     return hasattr(config.option, "kind_bin")
 
 
+def keeping(config: pytest.Config, options: Options) -> Options:
+    """The options of a run, with `keep` also where the plugin's own option says so."""
+    if options.engine == "kind" and is_loaded(config) and config.option.keep_cluster:
+        return msgspec.structs.replace(options, keep=True)
+    return options
+
+
 def made(request: pytest.FixtureRequest, lane: Lane, *, keep: bool) -> kind.KindCluster:
     """
-    The cluster that the fixture `kind_cluster` makes for a lane; kept by its option or `keep`.
+    The cluster that the fixture `kind_cluster` makes for a lane.
+
+    keep: leave it up in the end, whatever the plugin's option says: see `keeping`.
 
     Raises:
         UsageError: there is a kind cluster of that name, or this process has taken its one already.
@@ -55,7 +67,6 @@ def made(request: pytest.FixtureRequest, lane: Lane, *, keep: bool) -> kind.Kind
     if getattr(option, _TAKEN, lane) is not lane:
         raise UsageError("pytest-kind makes one cluster for each process: choose a lane by --lane")
     setattr(option, _TAKEN, lane)
-    stays = option.keep_cluster or keep
     # The fixture is the last to be set up, so it would delete the cluster under all that stand on
     # it, and not after them: the guard does that.
     option.keep_cluster = True
@@ -73,7 +84,7 @@ def made(request: pytest.FixtureRequest, lane: Lane, *, keep: bool) -> kind.Kind
         made = _create(request, name, folder, guard)
     cluster = kind.KindCluster(name, made.kubeconfig_path.absolute())
     cluster.ready(launch.READY_S)
-    if stays:
+    if keep:
         launch.record(name, cluster.kubeconfig)
         guard.dismiss()
         return kind.attach(name)

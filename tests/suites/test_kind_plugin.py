@@ -11,6 +11,7 @@ import pytest
 
 from harness.cluster.kind import launch
 from harness.errors import UsageError
+from harness.plugin import Options
 from harness.record.catalogue import Lane
 from suites import kind_plugin
 
@@ -46,3 +47,20 @@ def test_one_made_by_another_in_the_same_moment_is_let_be(
         with pytest.raises(UsageError, match="that meshmark did not make"):
             kind_plugin.made(request, Lane.STEADY, keep=False)
     assert not (tmp_path / "delete").exists()
+
+
+@pytest.mark.parametrize(
+    ("cluster", "option", "keep"),
+    [
+        ("kind", SimpleNamespace(kind_bin=None, keep_cluster=True), True),
+        ("kind", SimpleNamespace(kind_bin=None, keep_cluster=False), False),
+        ("embedded", SimpleNamespace(kind_bin=None, keep_cluster=True), False),
+        ("kind", SimpleNamespace(), False),
+    ],
+)
+def test_its_option_keeps_what_stands_on_the_cluster_too(
+    cluster: str, option: Any, keep: bool
+) -> None:
+    config: Any = SimpleNamespace(option=option)
+    assert kind_plugin.keeping(config, Options(cluster=cluster)).keep is keep
+    assert kind_plugin.keeping(config, Options(cluster=cluster, keep=True)).keep
