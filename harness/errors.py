@@ -7,7 +7,7 @@ One class per decision that a caller can make:
     ├── UsageError        what was asked for does not exist or contradicts itself; exit code 64
     ├── EnvironmentLacks  this machine lacks a program, a privilege or a resource; exit code 70
     ├── ClusterError      the cluster under the mesh failed; exit code 70
-    │   └── PodFailed     a pod ended or never became ready; carries its last log lines
+    │   └── PodFailed     a pod ended or can never start; carries its last log lines
     ├── MeshError         the mesh refused or failed something that it claims
     │   └── Unsupported   the mesh does not claim this; never a pass, never a failure
     └── NotInTime         a wait ended before its condition held; carries what was seen
@@ -50,7 +50,7 @@ class ClusterError(MeshmarkError):
 
 
 class PodFailed(ClusterError):
-    """A pod ended or never became ready. The message ends with the last lines of its log."""
+    """A pod ended, or can never start. The message ends with the last lines of its log, if any."""
 
 
 class MeshError(MeshmarkError):

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from harness.errors import MeshmarkError, NotInTime
+from harness.errors import MeshmarkError, NotInTime, PodFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,17 +49,18 @@ def until(
     timeout_s: float,
     interval_s: float = 0.1,
     holds: Callable[[T], Any] = bool,
-    hint: str = "",
+    hint: str | Callable[[], str] = "",
     clock: Clock | None = None,
 ) -> T:
     """
     Call `observe` until `holds` accepts what it returned, and return that.
 
     what: names the condition and its object, for the error: "pod default/a ready".
-    hint: what the reader should look at when it never held.
+    hint: what the reader should look at when it never held; when a function, asked for then.
 
     Raises:
         NotInTime: after `timeout_s`, with the last distinct observations.
+        PodFailed: by `observe`, at once; other errors of the harness count as not yet.
 
     """
     clock = clock or _MonotonicClock()
@@ -68,6 +69,8 @@ def until(
     while True:
         try:
             value = observe()
+        except PodFailed:
+            raise
         except MeshmarkError as error:
             shown = f"{type(error).__name__}: {error}"
         else:
@@ -79,6 +82,7 @@ def until(
             seen.append((elapsed_s, shown))
         if elapsed_s >= timeout_s:
             lines = "\n".join(f"  after {at_s:.1f} s: {text}" for at_s, text in seen)
-            tail = f"\n{hint}" if hint else ""
+            told = hint if isinstance(hint, str) else hint()
+            tail = f"\n{told}" if told else ""
             raise NotInTime(f"{what}: not within {timeout_s:g} s. Seen:\n{lines}{tail}")
         clock.sleep_s(min(interval_s, max(0.0, timeout_s - elapsed_s)))

@@ -21,10 +21,10 @@ import httpx2
 from lightkube.core.exceptions import ApiError
 from lightkube.resources.core_v1 import Pod, Service
 
-from harness.errors import ClusterError, PodFailed
+from harness.cluster import pod_states
+from harness.errors import ClusterError
 from harness.mesh import resources
 from harness.mesh.protocol import MeshOptions
-from harness.waiting import until
 from harness.workload import pods
 from harness.workload.client import Workload
 from harness.workload.helper import Helper
@@ -243,26 +243,17 @@ class Member:
         Return when as many pods as asked for are ready, and their service is there for others.
 
         Raises:
-            PodFailed: a pod ended for good; the message ends with its log.
+            PodFailed: a pod ended for good, or can never start.
             NotInTime: not all were ready within `timeout_s`.
 
         """
-
-        def seen() -> dict[str, str]:
-            states = {_name(pod): _state(pod) for pod in self.pods()}
-            for name, state in states.items():
-                if state.startswith("Failed"):
-                    raise PodFailed(f"pod {self.space.name}/{name}: {state}\n{self.log(name)}")
-            return states
-
-        until(
-            seen,
+        pod_states.until_ready(
+            self.pods,
+            number=self.replicas,
             what=f"{self.replicas} pods of {self.space.name}/{self.role.name} ready",
-            holds=lambda states: (
-                list(states.values()).count("Ready") == self.replicas == len(states)
-            ),
             timeout_s=timeout_s,
-            hint=f"Look closer: kubectl -n {self.space.name} describe pods",
+            namespace=self.space.name,
+            log=self.log,
         )
         if self.service and self.replicas:
             self.space.lab.probes.until_reached(self.host)
@@ -310,26 +301,6 @@ class Member:
 def _name(pod: Pod) -> str:
     assert pod.metadata is not None
     return pod.metadata.name or ""
-
-
-def _state(pod: Pod) -> str:
-    """`Ready`, or what keeps the pod from it."""
-    status = pod.status
-    if status is None:
-        return "no status"
-    if status.phase == "Failed":
-        return f"Failed: {status.reason or ''} {status.message or ''}".strip()
-    if any(c.type == "Ready" and c.status == "True" for c in status.conditions or []):
-        return "Ready"
-    waiting = [
-        f"{container.name}: {state.reason}"
-        for container in [
-            *(status.initContainerStatuses or []),
-            *(status.containerStatuses or []),
-        ]
-        if container.state and (state := container.state.waiting or container.state.terminated)
-    ]
-    return f"{status.phase}, {', '.join(waiting) or 'not ready'}"
 
 
 def _no_status() -> NoReturn:

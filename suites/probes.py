@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from lightkube.resources.core_v1 import Pod
 
+from harness.cluster import pod_states
 from harness.mesh import resources
 from harness.waiting import until
 from harness.workload import pods
@@ -71,17 +72,11 @@ def probing(cluster: Cluster) -> Iterator[Probes]:
     with own_namespace(client, namespace):
         account = pods.service_account(pods.Role("default", namespace))
         resources.apply(client, [account, *(pods.pod(role) for role in roles)])
-        until(
-            lambda: {pod.metadata.name for pod in client.list(Pod, namespace=namespace)
-                     if pod.metadata and _ready(pod)},
+        pod_states.until_ready(
+            lambda: list(client.list(Pod, namespace=namespace)),
+            number=len(roles),
             what="a probe on every node ready",
-            holds=lambda ready: len(ready) == len(roles),
             timeout_s=_READY_S,
-            hint=f"Look closer: kubectl -n {namespace} describe pods",
-        )  # fmt: skip
+            namespace=namespace,
+        )
         yield Probes(tuple(Workload.of_pod(cluster, namespace, role.name) for role in roles))
-
-
-def _ready(pod: Pod) -> bool:
-    conditions = (pod.status and pod.status.conditions) or ()
-    return any(each.type == "Ready" and each.status == "True" for each in conditions)

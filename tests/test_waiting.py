@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.errors import ClusterError, NotInTime
+from harness.errors import ClusterError, NotInTime, PodFailed
 from harness.waiting import until
 
 
@@ -54,6 +54,27 @@ def test_an_error_of_the_harness_counts_as_not_yet() -> None:
         return answer
 
     assert until(observe, what="up", timeout_s=1.0, clock=FakeClock()) == "up"
+
+
+def test_a_pod_that_failed_for_good_is_not_waited_out() -> None:
+    def observe() -> str:
+        raise PodFailed("pod web ended")
+
+    with pytest.raises(PodFailed, match="pod web ended"):
+        until(observe, what="up", timeout_s=1.0, clock=FakeClock())
+
+
+def test_a_hint_may_be_asked_for_when_it_is_needed() -> None:
+    seen: list[int] = []
+    with pytest.raises(NotInTime, match="Looked 3 times"):
+        until(
+            lambda: seen.append(1),
+            what="up",
+            timeout_s=1.0,
+            interval_s=0.5,
+            hint=lambda: f"Looked {len(seen)} times",
+            clock=FakeClock(),
+        )
 
 
 def test_an_error_of_the_program_is_not_waited_out() -> None:

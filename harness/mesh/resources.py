@@ -12,6 +12,7 @@ from lightkube.core.exceptions import ApiError, LoadResourceError
 from lightkube.core.resource_registry import resource_registry
 from lightkube.generic_resource import load_in_cluster_generic_resources
 
+from harness.cluster import pod_states
 from harness.errors import ClusterError
 from harness.waiting import until
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import lightkube
+    from lightkube.resources.apps_v1 import Deployment
+    from lightkube.resources.core_v1 import Pod
 
     from harness.cluster import Cluster
     from harness.mesh.protocol import Resource
@@ -61,33 +64,37 @@ def remove(client: lightkube.Client, resources: Iterable[Resource]) -> None:
 def deployments_available(
     cluster: Cluster, namespace: str, names: Iterable[str], *, timeout_s: float = 90.0
 ) -> None:
-    """Return when every named deployment runs the generation that was applied last, all of it."""
+    """
+    Return when every named deployment runs the generation that was applied last, all of it.
+
+    Raises:
+        PodFailed: one of its pods can never start; at once.
+        NotInTime: not within `timeout_s`; tells what each pod waited for.
+
+    """
     from lightkube.resources.apps_v1 import Deployment  # noqa: PLC0415 - 50 ms, not for --help
 
     client = cluster.client()
+    held: list[Pod] = []
 
     def waiting_for() -> list[str]:
         late = []
+        held.clear()
         for name in names:
             deployment = client.get(Deployment, name, namespace=namespace)
-            assert deployment.spec is not None
-            assert deployment.metadata is not None
-            wanted = 1 if deployment.spec.replicas is None else deployment.spec.replicas
-            status = deployment.status
-            ready = (status.availableReplicas or 0) if status else 0
-            updated = (status.updatedReplicas or 0) if status else 0
-            total = (status.replicas or 0) if status else 0
-            seen = (status.observedGeneration or 0) if status else 0
-            if seen < (deployment.metadata.generation or 0) or {ready, updated, total} != {wanted}:
-                late.append(f"{name}: {ready} of {wanted} available, {updated} updated")
-        return late
+            if missing := _missing(deployment):
+                late.append(missing)
+                held.extend(_unready(client, deployment))
+        return [*late, *(f"pod {_name(pod)}: {pod_states.state(pod)}" for pod in held)]
 
     until(
         waiting_for,
         what=f"deployments of namespace {namespace} available",
         holds=lambda late: not late,
         timeout_s=timeout_s,
-        hint=f"Look at the pods: kubectl -n {namespace} describe pods",
+        hint=lambda: (
+            f"Look at the pods: kubectl -n {namespace} describe pods{pod_states.advice(held)}"
+        ),
     )
 
 
@@ -112,6 +119,50 @@ def restart(client: lightkube.Client, namespace: str, name: str) -> None:
     stamp = dt.datetime.now(dt.UTC).isoformat()
     template = {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": stamp}}}
     client.patch(Deployment, name, {"spec": {"template": template}}, namespace=namespace)
+
+
+def _missing(deployment: Deployment) -> str:
+    """What a deployment has not got of the pods that it wants; empty when it has all."""
+    assert deployment.spec is not None
+    wanted = 1 if deployment.spec.replicas is None else deployment.spec.replicas
+    status = deployment.status
+    ready = (status.availableReplicas or 0) if status else 0
+    updated = (status.updatedReplicas or 0) if status else 0
+    total = (status.replicas or 0) if status else 0
+    if _is_seen(deployment) and {ready, updated, total} == {wanted}:
+        return ""
+    return f"{_name(deployment)}: {ready} of {wanted} available, {updated} updated"
+
+
+def _unready(client: lightkube.Client, deployment: Deployment) -> list[Pod]:
+    """Its pods that are not ready; raises PodFailed when that is for good."""
+    from lightkube.resources.core_v1 import Pod  # noqa: PLC0415 - as above
+
+    assert deployment.spec is not None
+    assert deployment.metadata is not None
+    labels: Any = deployment.spec.selector.matchLabels
+    found = client.list(Pod, namespace=deployment.metadata.namespace, labels=labels)
+    unready = [
+        pod
+        for pod in found
+        if pod.metadata
+        and not pod.metadata.deletionTimestamp
+        and pod_states.state(pod) != pod_states.READY
+    ]
+    status = deployment.status
+    if _is_seen(deployment) and status and status.updatedReplicas == status.replicas:
+        pod_states.require_hope(unready)  # otherwise it may be of a generation that is replaced
+    return unready
+
+
+def _is_seen(deployment: Deployment) -> bool:
+    """Whether its status is about what was applied last."""
+    seen = (deployment.status and deployment.status.observedGeneration) or 0
+    return seen >= ((deployment.metadata and deployment.metadata.generation) or 0)
+
+
+def _name(found: Deployment | Pod) -> str:
+    return (found.metadata and found.metadata.name) or ""
 
 
 def _call(method: Any, client: lightkube.Client, resource: Resource, **arguments: Any) -> Any:
