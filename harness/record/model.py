@@ -77,9 +77,18 @@ class Verdict(enum.StrEnum):
 
 _ORDER = {verdict: place for place, verdict in enumerate(Verdict)}
 
+_NOT_ASKED = (Verdict.NOT_RUN, Verdict.UNSUPPORTED, Verdict.NOT_IMPLEMENTED)
+
 
 class Exit(enum.IntEnum):
-    """Exit codes of `meshmark`, the same for every command."""
+    """
+    Exit codes of `meshmark`, the same for every command.
+
+    good: what was asked holds. failed: something does not.
+    inconclusive: it remains open, or nothing was asked.
+    usage: what was asked for does not exist or contradicts itself.
+    harness: the harness could not do its work.
+    """
 
     GOOD = 0
     FAILED = 1
@@ -262,8 +271,9 @@ def exit_code(run: Run) -> Exit:
     The exit code that a run earns.
 
     A failed core check weighs most, then harness errors and an incomplete run, then what stayed
-    inconclusive. Checks that are not core never turn a run red. Figures decide in the perf suite
-    only; elsewhere they are information.
+    inconclusive: also a run in which no check was asked at all, as when the mesh claims none of
+    them. Checks that are not core never turn a run red. Figures decide in the perf suite only;
+    elsewhere they are information.
     """
     core = {check.verdict for check in run.checks if check.level is Level.CORE}
     judged = [figure for figure in run.figures if run.suite == "perf" and figure.target is not None]
@@ -272,4 +282,7 @@ def exit_code(run: Run) -> Exit:
     if Verdict.ERROR in core or not run.complete:
         return Exit.HARNESS
     open_figure = any(figure.met is None for figure in judged)
-    return Exit.INCONCLUSIVE if Verdict.INCONCLUSIVE in core or open_figure else Exit.GOOD
+    asked = any(check.verdict not in _NOT_ASKED for check in run.checks)
+    if Verdict.INCONCLUSIVE in core or open_figure or not asked:
+        return Exit.INCONCLUSIVE
+    return Exit.GOOD

@@ -198,7 +198,10 @@ def one(verdict: Verdict, level: Level = Level.CORE) -> CheckRecord:
         (a_run(checks=[one(Verdict.FAIL, Level.EXTENDED)]), Exit.GOOD),
         (a_run(checks=[one(Verdict.ERROR)]), Exit.HARNESS),
         (a_run(checks=[one(Verdict.INCONCLUSIVE)]), Exit.INCONCLUSIVE),
-        (a_run(checks=[one(Verdict.UNSUPPORTED), one(Verdict.NOT_IMPLEMENTED)]), Exit.GOOD),
+        (a_run(checks=[one(Verdict.UNSUPPORTED), one(Verdict.PASS)]), Exit.GOOD),
+        (a_run(checks=[one(Verdict.UNSUPPORTED), one(Verdict.NOT_RUN)]), Exit.INCONCLUSIVE),
+        (a_run(checks=[one(Verdict.UNSUPPORTED), one(Verdict.ERROR)]), Exit.HARNESS),
+        (a_run(checks=[]), Exit.INCONCLUSIVE),
         (a_run(complete=False), Exit.HARNESS),
         (a_run(figures=[Figure(name="f", value=2, unit="s", target=1, met=False)]), Exit.GOOD),
         (
