@@ -86,8 +86,9 @@ def command(
     Run a suite against a mesh.
 
     Leaves a run folder and its report below out/, and out/latest pointing at it. The exit code is 0
-    when every core check passed that has a test and whose feature the mesh claims. What comes after
-    -- goes to pytest, for the options of plugins that PYTEST_ADDOPTS names.
+    when every core check passed that has a test and whose feature the mesh claims; it is not when
+    no check was asked at all. What comes after -- goes to pytest, for the options of plugins that
+    PYTEST_ADDOPTS names.
     """
     options = Options(
         suite="conformance" if suite == "mutants" else suite,
@@ -107,6 +108,7 @@ def command(
     )
     _check_pytest_options(suite, pytest_options)
     _check_names(options)
+    _check_changes(suite, options, every_check=every_check)
     _check_mutant(options.mutant, catalogue_of(options))
     with_test = checks.implemented(suites_folder() / options.suite)
     check_selection(selection, catalogue_of(options), with_test)
@@ -195,6 +197,22 @@ def _check_pytest_options(suite: str, words: Sequence[str]) -> None:
         raise UsageError(
             f"{words[0]!r} is not an option of pytest; to select checks: -k {shlex.quote(words[0])}"
         )
+
+
+def _check_changes(suite: str, options: Options, *, every_check: bool) -> None:
+    """Refuse to change a mesh that cannot be changed: nothing would be asked of it."""
+    if every_check and suite != "mutants":
+        raise UsageError(f"--all is for `meshmark run mutants`; without -k, {suite} runs all of it")
+    for what, asked in (
+        ("--proxy-binary", options.proxy_binary),
+        ("--mesh-mutant", options.mutant),
+        ("meshmark run mutants", suite == "mutants"),
+    ):
+        if asked and options.mesh not in meshes.CHANGEABLE:
+            raise UsageError(
+                f"{what}: mesh {options.mesh} takes no other proxy and no planted defect; "
+                f"--mesh {' or '.join(meshes.CHANGEABLE)} does"
+            )
 
 
 def _check_mutant(mutant: str | None, catalogue: Catalogue) -> None:

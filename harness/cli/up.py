@@ -9,6 +9,7 @@ import click
 
 from harness import mesh as meshes
 from harness.cluster import choice, embedded, kind
+from harness.errors import UsageError
 from harness.mesh.protocol import MeshOptions
 from harness.workload import image as workload_image
 
@@ -36,19 +37,19 @@ __all__ = ["command"]
 )
 @click.option(
     "--workers",
-    default=kind.WORKERS,
-    show_default=True,
     type=click.IntRange(0, 8),
-    help="kind: nodes besides the control plane.",
+    help=f"kind: nodes besides the control plane.  [default: {kind.WORKERS}]",
 )
 @click.option("--bare", is_flag=True, help="Build and load no images.")
-def command(name: str, port: int, engine: str, workers: int, bare: bool) -> None:
+def command(name: str, port: int, engine: str, workers: int | None, bare: bool) -> None:
     """
     Start a cluster, leave it running, and print the line that points kubectl at it.
 
     It knows the images of the reference mesh and of the test application, so that
     `refmesh install | kubectl apply -f -` works at once.
     """
+    if workers is not None and engine != "kind":
+        raise UsageError(f"--workers is for --cluster kind; the {engine} engine has one node")
     choice.require(engine)
     choice.refuse_twice(engine, name)
     images = []
@@ -57,6 +58,7 @@ def command(name: str, port: int, engine: str, workers: int, bare: bool) -> None
         images = [*meshes.driver("reference").images(MeshOptions()), workload_image.build()]
     cluster: ApiCluster
     if engine == "kind":
+        workers = kind.WORKERS if workers is None else workers
         click.echo(f"making {workers + 1} nodes, which takes about half a minute", err=True)
         cluster = kind.up(name, port=port, workers=workers, images=images)
     else:

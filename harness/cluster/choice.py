@@ -99,10 +99,11 @@ def refuse_twice(choice: str, name: str) -> None:
 
 def require(choice: str) -> None:
     """
-    Check what the engine behind `choice` needs of this machine.
+    Check what the engine behind `choice` needs of this machine: programs, or a kubeconfig.
 
     Raises:
         EnvironmentLacks: names what is missing and how to get it.
+        UsageError: there is no such context; lists those that there are.
 
     """
     engine = engine_of(choice)
@@ -110,3 +111,5 @@ def require(choice: str) -> None:
         launch.require()
     elif engine == "kind":
         kind.require()
+    else:
+        external(choice.removeprefix(_CONTEXT)).close()

@@ -10,10 +10,13 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     from harness.mesh.protocol import Mesh
 
-__all__ = ["NAMES", "driver"]
+__all__ = ["CHANGEABLE", "NAMES", "driver"]
 
 NAMES = ("reference", "unmeshed", "envoy")
 """Every mesh that `--mesh` takes."""
+
+CHANGEABLE = ("reference",)
+"""Those that can be installed with another proxy, or with a planted defect."""
 
 
 def driver(name: str) -> Mesh:

@@ -13,6 +13,7 @@ from harness.cli import main
 from harness.cli.checks import implemented
 from harness.cli.mutants import kill_matrix
 from harness.cli.run import _in_one_lane, check_selection, pytest_arguments
+from harness.cluster.kubeconfig import kubeconfig
 from harness.errors import UsageError
 from harness.plugin.options import Options, catalogue_of
 from harness.record.catalogue import Lane
@@ -62,6 +63,17 @@ def test_help_imports_little_and_so_answers_soon() -> None:
         (["run", "conformance", "-k", "TLS-99"], "did you mean TLS-0"),
         (["run", "nothing"], "'nothing' is not one of"),
         (["run", "conformance", "--cluster", "context:c"], "with --lane steady and --lane short"),
+        (
+            ["run", "conformance", "--mesh", "unmeshed", "--mesh-mutant", "allow-all-authz"],
+            "--mesh-mutant: mesh unmeshed takes no",
+        ),
+        (
+            ["run", "perf", "--mesh", "envoy", "--proxy-binary", sys.executable],
+            "--mesh reference does",
+        ),
+        (["run", "mutants", "--mesh", "envoy"], "meshmark run mutants: mesh envoy takes no"),
+        (["run", "perf", "--all"], "--all is for `meshmark run mutants`"),
+        (["up", "--workers", "1"], "--workers is for --cluster kind"),
         (["run", "conformance", "RT-01"], "to select checks: -k RT-01"),
         (["run", "mutants", "--", "--foo"], "mutants hands nothing to pytest: leave out --foo"),
         (["report", "no-such-run"], "no run 'no-such-run' below"),
@@ -73,6 +85,18 @@ def test_bad_input_is_named_and_ends_with_64(
 ) -> None:
     assert code_of(*arguments) == 64
     assert told in capsys.readouterr().err
+
+
+def test_an_unknown_context_is_told_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(kubeconfig("mine", "http://127.0.0.1:1", "", "token"))
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    assert code_of("run", "conformance", "--cluster", "context:nine", "--lane", "steady") == 64
+    told = capsys.readouterr()
+    assert f"{path} has no context 'nine'; it has: mine" in told.err
+    assert "building" not in told.out
 
 
 def test_a_selection_may_name_any_check_of_the_catalogue_in_any_case() -> None:
