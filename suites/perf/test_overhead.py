@@ -177,9 +177,9 @@ def _load_pod(space: Space, name: str, *, meshed: bool, node: str) -> None:
 
 
 def _sidecars(space: Space) -> dict[str, ProcessFacts]:
-    """The sidecar's process of every pod that has one, by pod name."""
+    """The sidecar's process of every pod that has one, by pod name; none where none is shown."""
     sidecar = space.lab.mesh.sidecar
-    if sidecar is None:
+    if sidecar is None or space.lab.cluster.engine == "external":
         return {}
     found = {}
     for pod in ("client", "server"):

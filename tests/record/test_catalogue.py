@@ -43,6 +43,16 @@ def test_the_conformance_catalogue_lists_every_check_once() -> None:
     assert all(entry.title and entry.source and entry.assertion for entry in catalogue)
 
 
+def test_what_looks_at_processes_or_nodes_is_not_for_clusters_of_others() -> None:
+    for suite, wanted in (
+        ("conformance", {"PR-09", "LC-08", "LC-09"}),
+        ("perf", {"PF-02", "PF-04", "PF-05", "PF-06"}),
+    ):
+        catalogue = catalogue_of(Options(suite=suite))
+        left_out = {entry.id for entry in catalogue if entry.left_out_of("external")}
+        assert left_out >= wanted
+
+
 def test_a_suite_without_a_catalogue_has_no_checks() -> None:
     assert len(catalogue_of(Options(suite="none-such"))) == 0
 
