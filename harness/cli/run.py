@@ -51,6 +51,9 @@ _SECONDS_PER_TEST = 300
 @click.option("--lane", type=click.Choice([lane.value for lane in Lane]), help="Only this lane.")
 @click.option("--keep", is_flag=True, help="Leave cluster and mesh up at the end.")
 @click.option("--long", is_flag=True, help="Lengthen what is a matter of duration.")
+@click.option(
+    "--strict", is_flag=True, help="Extended checks decide, too, whether the run is good."
+)
 @click.option("--seed", default=1, show_default=True, help="Seed of all random choices.")
 @click.option("--mesh-mutant", metavar="ID", help="Install the mesh with this planted defect.")
 @click.option(
@@ -74,6 +77,7 @@ def command(
     lane: str | None,
     keep: bool,
     long: bool,
+    strict: bool,
     seed: int,
     mesh_mutant: str | None,
     previous: str,
@@ -86,9 +90,9 @@ def command(
     Run a suite against a mesh.
 
     Leaves a run folder and its report below out/, and out/latest pointing at it. The exit code is 0
-    when every core check passed that has a test and whose feature the mesh claims; it is not when
-    no check was asked at all. What comes after -- goes to pytest, for the options of plugins that
-    PYTEST_ADDOPTS names.
+    when every core check passed that has a test and whose feature the mesh claims, with --strict
+    every extended one too; it is not when no check was asked at all. What comes after -- goes to
+    pytest, for the options of plugins that PYTEST_ADDOPTS names.
     """
     options = Options(
         suite="conformance" if suite == "mutants" else suite,
@@ -97,6 +101,7 @@ def command(
         proxy_binary=proxy_binary,
         keep=keep,
         long=long,
+        strict=strict,
         lane=Lane(lane) if lane else None,
         mutant=mesh_mutant,
         previous=previous,
@@ -157,6 +162,7 @@ def pytest_arguments(options: Options) -> list[str]:
             arguments += [flag, str(value)]
     arguments += ["--keep"] if options.keep else []
     arguments += ["--long"] if options.long else []
+    arguments += ["--strict"] if options.strict else []
     if options.pytest_options:
         arguments += [f"--pytest-options={shlex.join(options.pytest_options)}"]
     return [*arguments, str(suites / options.suite), *options.pytest_options]

@@ -210,7 +210,7 @@ class Keeper:
             except MeshmarkError as error:
                 self._teller.line(f"no report: {error}")
         if exitstatus in (*_ENDED_BY_ITSELF, pytest.ExitCode.INTERRUPTED):
-            code = exit_code(self._run)
+            code = exit_code(self._run, strict=self._options.strict)
             if self._stray_failures and code is Exit.GOOD:
                 code = Exit.HARNESS
             session.exitstatus = code

@@ -31,6 +31,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     suite: conformance, perf or chaos. mesh, cluster: names, as `--mesh` and `--cluster` take them.
     proxy_binary: an executable in place of the mesh's own proxy.
     keep: leave cluster and mesh up. long: lengthen what is a matter of duration.
+    strict: let extended checks decide about the exit code like core ones.
     lane: the only lane to run; None for all. mutant: the planted defect to install with.
     previous: the build that checks of upgrades come from and go back to, as the mesh names builds;
         for the reference mesh a git ref, or `last-change^`: the commit before it last changed.
@@ -45,6 +46,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     proxy_binary: Path | None = None
     keep: bool = False
     long: bool = False
+    strict: bool = False
     lane: Lane | None = None
     mutant: str | None = None
     previous: str = "last-change^"
@@ -78,6 +80,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             if value != default:
                 words += [flag, str(value)]
         words += ["--long"] if self.long else []
+        words += ["--strict"] if self.strict else []
         words += ["--keep"] if (self.keep if keep is None else keep) else []
         words += ["--", *self.pytest_options] if self.pytest_options else []
         return shlex.join(words)
@@ -102,6 +105,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--proxy-binary", default=None, help="use this proxy executable")
     group.addoption("--keep", action="store_true", help="leave cluster and mesh up at the end")
     group.addoption("--long", action="store_true", help="lengthen what is a matter of duration")
+    group.addoption("--strict", action="store_true", help="extended checks count like core ones")
     lanes = [lane.value for lane in Lane]
     group.addoption("--lane", default=None, choices=lanes, help="run the checks of one lane only")
     group.addoption("--mesh-mutant", default=None, help="install with this planted defect")
@@ -124,6 +128,7 @@ def options_of(config: pytest.Config) -> Options:
         proxy_binary=_absolute(config.getoption("--proxy-binary")),
         keep=config.getoption("--keep"),
         long=config.getoption("--long"),
+        strict=config.getoption("--strict"),
         lane=Lane(lane) if lane else None,
         mutant=config.getoption("--mesh-mutant"),
         previous=config.getoption("--previous"),

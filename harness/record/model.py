@@ -39,7 +39,7 @@ SCHEMA = 1
 
 
 class Level(enum.StrEnum):
-    """How much a check weighs: only `core` decides whether a run is green."""
+    """How much a check weighs: `core` decides whether a run is green, `extended` in strict runs."""
 
     CORE = "core"
     EXTENDED = "extended"
@@ -266,16 +266,19 @@ def merged(parts: list[CheckRecord]) -> CheckRecord:
     )
 
 
-def exit_code(run: Run) -> Exit:
+def exit_code(run: Run, *, strict: bool = False) -> Exit:
     """
     The exit code that a run earns.
 
+    strict: extended checks count like core ones.
+
     A failed core check weighs most, then harness errors and an incomplete run, then what stayed
     inconclusive: also a run in which no check was asked at all, as when the mesh claims none of
-    them. Checks that are not core never turn a run red. Figures decide in the perf suite only;
-    elsewhere they are information.
+    them. Other checks never turn a run red. Figures decide in the perf suite only; elsewhere they
+    are information.
     """
-    core = {check.verdict for check in run.checks if check.level is Level.CORE}
+    counted = (Level.CORE, Level.EXTENDED) if strict else (Level.CORE,)
+    core = {check.verdict for check in run.checks if check.level in counted}
     judged = [figure for figure in run.figures if run.suite == "perf" and figure.target is not None]
     if Verdict.FAIL in core or any(figure.met is False for figure in judged):
         return Exit.FAILED

@@ -115,11 +115,11 @@ def test_each_lane_gets_a_process_and_one_lane_needs_none() -> None:
 
 
 def test_the_command_line_of_a_run_repeats_what_was_asked() -> None:
-    options = Options(mesh="unmeshed", seed=7, long=True, selection="TLS-01 or RT-01")
+    options = Options(mesh="unmeshed", seed=7, long=True, strict=True, selection="TLS-01 or RT-01")
     assert options.command() == (
-        "meshmark run conformance --mesh unmeshed --seed 7 -k 'TLS-01 or RT-01' --long"
+        "meshmark run conformance --mesh unmeshed --seed 7 -k 'TLS-01 or RT-01' --long --strict"
     )
-    assert options.command("RT-01", keep=True).endswith("-k RT-01 --long --keep")
+    assert options.command("RT-01", keep=True).endswith("-k RT-01 --long --strict --keep")
 
 
 def test_checks_of_one_lane_need_no_lane_to_be_named_on_somebodys_cluster() -> None:

@@ -218,6 +218,13 @@ def test_a_run_earns_its_exit_code(run: Run, code: Exit) -> None:
     assert exit_code(run) is code
 
 
+def test_a_strict_run_needs_its_extended_checks_too() -> None:
+    run = a_run(checks=[one(Verdict.PASS), one(Verdict.FAIL, Level.EXTENDED)])
+    assert exit_code(run, strict=True) is Exit.FAILED
+    run = a_run(checks=[one(Verdict.PASS), one(Verdict.FAIL, Level.EXPERIMENTAL)])
+    assert exit_code(run, strict=True) is Exit.GOOD
+
+
 def test_merging_keeps_the_worst_and_adds_up() -> None:
     good = msgspec.structs.replace(one(Verdict.PASS), value=1.0, unit="s", phases={"measure": 1.0})
     bad = msgspec.structs.replace(one(Verdict.FAIL), phases={"measure": 2.0})
