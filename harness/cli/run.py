@@ -162,7 +162,7 @@ def pytest_arguments(options: Options) -> list[str]:
             arguments += [flag, str(value)]
     arguments += ["--keep"] if options.keep else []
     arguments += ["--long"] if options.long else []
-    arguments += ["--strict"] if options.strict else []
+    arguments += ["--strict-levels"] if options.strict else []
     if options.pytest_options:
         arguments += [f"--pytest-options={shlex.join(options.pytest_options)}"]
     return [*arguments, str(suites / options.suite), *options.pytest_options]

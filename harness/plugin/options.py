@@ -105,7 +105,9 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--proxy-binary", default=None, help="use this proxy executable")
     group.addoption("--keep", action="store_true", help="leave cluster and mesh up at the end")
     group.addoption("--long", action="store_true", help="lengthen what is a matter of duration")
-    group.addoption("--strict", action="store_true", help="extended checks count like core ones")
+    group.addoption(
+        "--strict-levels", action="store_true", help="extended checks count like core ones"
+    )
     lanes = [lane.value for lane in Lane]
     group.addoption("--lane", default=None, choices=lanes, help="run the checks of one lane only")
     group.addoption("--mesh-mutant", default=None, help="install with this planted defect")
@@ -128,7 +130,7 @@ def options_of(config: pytest.Config) -> Options:
         proxy_binary=_absolute(config.getoption("--proxy-binary")),
         keep=config.getoption("--keep"),
         long=config.getoption("--long"),
-        strict=config.getoption("--strict"),
+        strict=config.getoption("--strict-levels"),
         lane=Lane(lane) if lane else None,
         mutant=config.getoption("--mesh-mutant"),
         previous=config.getoption("--previous"),
