@@ -117,6 +117,7 @@ def command(
     _check_mutant(options.mutant, catalogue_of(options))
     with_test = checks.implemented(suites_folder() / options.suite)
     check_selection(selection, catalogue_of(options), with_test)
+    _check_engine(options, catalogue_of(options))
     options = _in_one_lane(options, catalogue_of(options))
     choice.require(options.cluster)
     return (
@@ -181,6 +182,18 @@ def check_selection(selection: str, catalogue: Catalogue, with_test: Container[s
         raise UsageError(
             f"no test for {', '.join(named)} yet; `meshmark checks` shows which checks have one"
         )
+
+
+def _check_engine(options: Options, catalogue: Catalogue) -> None:
+    """Refuse a selection of nothing but checks that are not for this kind of cluster."""
+    words = [word.upper() for word in re.findall(r"[\w-]+", options.selection)]
+    named = [word for word in words if word != "OR"]
+    if not all(_CHECK_ID.fullmatch(word) for word in named):
+        return  # it selects by other words too, or all but what it names
+    why_not = {check_id: catalogue[check_id].left_out_of(options.engine) for check_id in named}
+    if named and all(why_not.values()):
+        told = "; ".join(f"{check_id} is {why}" for check_id, why in why_not.items())
+        raise UsageError(f"nothing to run on --cluster {options.cluster}: {told}")
 
 
 def _in_one_lane(options: Options, catalogue: Catalogue) -> Options:

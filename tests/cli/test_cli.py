@@ -12,7 +12,7 @@ import pytest
 from harness.cli import main
 from harness.cli.checks import implemented
 from harness.cli.mutants import kill_matrix
-from harness.cli.run import _in_one_lane, check_selection, pytest_arguments
+from harness.cli.run import _check_engine, _in_one_lane, check_selection, pytest_arguments
 from harness.cluster.kubeconfig import kubeconfig
 from harness.errors import UsageError
 from harness.plugin.options import Options, catalogue_of
@@ -61,6 +61,7 @@ def test_help_imports_little_and_so_answers_soon() -> None:
         (["run", "conformance", "--cluster", "embeded"], "did you mean embedded?"),
         (["run", "conformance", "--cluster", "minikube"], "context:kind-NAME for one of kind"),
         (["run", "conformance", "-k", "TLS-99"], "did you mean TLS-0"),
+        (["run", "conformance", "-k", "lc-08"], "LC-08 is only for kind clusters: only its nodes"),
         (["run", "nothing"], "'nothing' is not one of"),
         (["run", "conformance", "--cluster", "context:c"], "with --lane steady and --lane short"),
         (
@@ -107,6 +108,11 @@ def test_a_selection_may_name_any_check_of_the_catalogue_in_any_case() -> None:
         check_selection("RT-01 or RT-99", catalogue, {"RT-01"})
     with pytest.raises(UsageError, match="no test for SP-06 yet"):
         check_selection("SP-06", catalogue, {"RT-01"})
+
+
+@pytest.mark.parametrize("selection", ["", "not LC-09", "lc-09 or RT-01", "LC-09 or grpc"])
+def test_a_selection_of_more_than_what_is_for_another_engine_is_run(selection: str) -> None:
+    _check_engine(Options(selection=selection), catalogue_of(Options()))
 
 
 def test_each_lane_gets_a_process_and_one_lane_needs_none() -> None:
