@@ -16,7 +16,8 @@ from lightkube.config.client_adapter import ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
 
-from harness.errors import ClusterError, EnvironmentLacks, UsageError
+from harness.errors import ClusterError, EnvironmentLacks, NotInTime, UsageError
+from harness.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,9 @@ _TIMEOUT = httpx2.Timeout(60.0, connect=5.0)
 Each piece of an answer must come within this time. A write waits for every webhook that does not
 answer, and each may take up to 30 s.
 """
+
+_ANSWERS_S = 20.0
+"""kube-apiserver calls itself not ready while etcd is slow, which on a busy disk takes seconds."""
 
 
 class ApiCluster:
@@ -131,25 +135,39 @@ class ApiCluster:
 
     def require_answer(self) -> None:
         """
-        Make sure that the API server answers.
+        Make sure that the API server answers; on a busy machine it may be late.
 
         Raises:
             ClusterError: it does not; says what is known of that, and what to do.
 
         """
         try:
-            with self.api_http() as api:
-                api.get("/readyz").raise_for_status()
-        except httpx2.HTTPError as error:
+            until(
+                self._silent,
+                what=f"the API server of {self.engine} cluster {self.name} answers",
+                holds=lambda why: not why,
+                timeout_s=_ANSWERS_S,
+                interval_s=0.5,
+            )
+        except NotInTime as error:
             raise ClusterError(
-                f"the API server of {self.engine} cluster {self.name} does not answer "
-                f"({str(error) or type(error).__name__}); {self.silence()}"
+                f"the API server of {self.engine} cluster {self.name} does not answer, for "
+                f"{_ANSWERS_S:g} s ({self._silent()}); {self.silence()}"
             ) from error
 
     def silence(self) -> str:
         """What else is known of a cluster that does not answer, and what to do."""
         context = f" --context {self.context}" if self.context else ""
         return f"look at it with `kubectl --kubeconfig {self.kubeconfig}{context} cluster-info`"
+
+    def _silent(self) -> str:
+        """Why the API server cannot be used; empty when it can."""
+        try:
+            with self.api_http() as api:
+                answer = api.get("/readyz")
+        except httpx2.HTTPError as error:
+            return str(error) or type(error).__name__
+        return "" if answer.is_success else f"HTTP {answer.status_code}, not ready"
 
     def _no_control(self, what: str) -> EnvironmentLacks:
         return EnvironmentLacks(
