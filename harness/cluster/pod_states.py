@@ -27,7 +27,8 @@ _NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidIm
 _NEVER = ("ErrImageNeverPull", "InvalidImageName")
 """With these the node does not try: another image must be loaded, or named."""
 
-_STARTING = ("ContainerCreating", "PodInitializing")
+_SAY_ALL = ("ContainerCreating", "PodInitializing", "Completed", "CrashLoopBackOff")
+"""The message to these tells nothing more."""
 
 
 def until_ready(
@@ -120,7 +121,7 @@ def _held(pod: Pod) -> Iterator[tuple[ContainerStatus, _Held]]:
 
 
 def _told(container: ContainerStatus, why: _Held) -> str:
-    if why.reason in _STARTING or not why.message:
+    if why.reason in _SAY_ALL or not why.message:
         return why.reason or "waits"
     return f"{why.reason}: {why.message} (image {container.image})"
 

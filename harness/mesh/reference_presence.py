@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["present"]
 
-_GROUP = "linkerd.io"
+_GROUPS = ("linkerd.io", "flagger.app", "split.smi-spec.io")
+"""Of the definitions that are installed; some of them are shared with other projects."""
+
 _CLUSTER_WIDE = (
     MutatingWebhookConfiguration,
     ValidatingWebhookConfiguration,
@@ -53,8 +55,7 @@ def present(client: lightkube.Client, namespace: str) -> list[str]:
 def _found(client: lightkube.Client, namespace: str) -> Iterator[str]:
     yield from (f"Namespace {_name(n)}" for n in client.list(Namespace) if _name(n) == namespace)
     for definition in client.list(CustomResourceDefinition):
-        group = definition.spec.group
-        if group == _GROUP or group.endswith(f".{_GROUP}"):
+        if f".{definition.spec.group}".endswith(tuple(f".{group}" for group in _GROUPS)):
             yield f"CustomResourceDefinition {_name(definition)}"
     labels: Any = {"linkerd.io/control-plane-ns": namespace}
     for kind in _CLUSTER_WIDE:

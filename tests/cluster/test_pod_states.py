@@ -33,6 +33,7 @@ def pod(phase: str = "Pending", *, name: str = "web", ready: bool = False, **wai
     [
         (pod("Running", ready=True), "Ready"),
         (pod(), "Pending, not ready"),
+        (pod(reason="CrashLoopBackOff", message="back-off 20s"), "Pending, app: CrashLoopBackOff"),
         (pod(reason="ContainerCreating"), "Pending, app: ContainerCreating"),
         (
             pod(reason="ErrImagePull", message=PULL),

@@ -19,6 +19,7 @@ from lightkube.resources.rbac_authorization_v1 import ClusterRole
 
 from harness.errors import ClusterError
 from harness.mesh.reference_presence import present
+from reference_mesh.manifests import crds
 
 OURS = {"linkerd.io/control-plane-ns": "linkerd"}
 
@@ -66,6 +67,15 @@ def definition(name: str, group: str) -> CustomResourceDefinition:
 def test_a_part_of_a_mesh_is_told(held: Any, told: str) -> None:
     client: Any = Client(held)
     assert present(client, "linkerd") == [told]
+
+
+def test_each_definition_that_is_installed_counts() -> None:
+    """Also those that the mesh shares with others, who would lose all their objects."""
+    installed = [
+        definition(each["metadata"]["name"], each["spec"]["group"]) for each in crds.documents()
+    ]
+    client: Any = Client(*installed)
+    assert len(present(client, "linkerd")) == len(installed)
 
 
 def test_what_is_others_is_none() -> None:
