@@ -9,6 +9,13 @@ use tokio::net::TcpStream;
 use crate::control::server;
 use crate::{CLIENT, Mesh, in_time, plain_state};
 
+/// How an application leaves a call.
+#[derive(Clone, Copy)]
+enum Leaves {
+    Resets(Reason),
+    Dies,
+}
+
 async fn connect(mesh: &Mesh) -> h2::client::SendRequest<Bytes> {
     let (send, connection) = h2::client::handshake(mesh.dial()).await.expect("handshake");
     tokio::spawn(async move {
@@ -95,6 +102,62 @@ async fn a_reset_stays_a_reset() {
     let (response, _) = send.send_request(grpc(), true).expect("send");
     let error = response.await.expect_err("reset");
     assert_eq!(error.reason(), Some(Reason::REFUSED_STREAM), "{error}");
+}
+
+/// Takes one call and the first of its data, and leaves the rest.
+async fn leave(stream: TcpStream, how: Leaves) {
+    let mut connection = h2::server::handshake(stream).await.expect("handshake");
+    let accepted = connection.accept().await.expect("a call");
+    let (request, mut respond) = accepted.expect("a call");
+    let mut body = request.into_body();
+    tokio::select! {
+        data = body.data() => drop(data.expect("data").expect("data")),
+        _ = connection.accept() => panic!("one call, whose body does not end"),
+    }
+    if let Leaves::Resets(reason) = how {
+        respond.send_reset(reason);
+        while connection.accept().await.is_some() {}
+    }
+}
+
+/// What a client hears of a call that the application leaves while it still sends.
+async fn left(how: Leaves) -> Result<Response<h2::RecvStream>, h2::Error> {
+    let mesh = Mesh::start(plain_state()).await;
+    let listener = mesh.listen();
+    let app = async move { leave(listener.accept().await.expect("accept").0, how).await };
+    let app = tokio::spawn(app);
+    let mut send = connect(&mesh).await;
+    let (response, mut body) = send.send_request(grpc(), false).expect("send");
+    body.send_data("one".into(), false).expect("data");
+    let heard = in_time(response).await;
+    app.abort();
+    heard
+}
+
+#[tokio::test]
+async fn a_reset_of_an_upload_stays_a_reset() {
+    let error = left(Leaves::Resets(Reason::ENHANCE_YOUR_CALM)).await;
+    let error = error.expect_err("reset");
+    assert_eq!(error.reason(), Some(Reason::ENHANCE_YOUR_CALM), "{error}");
+}
+
+#[tokio::test]
+async fn an_application_that_dies_during_an_upload_is_unavailable() {
+    let response = left(Leaves::Dies).await.expect("response");
+    assert_eq!(response.headers()["grpc-status"], "14", "{response:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_cancels_is_counted_as_that() {
+    let mesh = Mesh::start(plain_state()).await;
+    let listener = mesh.listen();
+    tokio::spawn(async move { echo(listener.accept().await.expect("accept").0).await });
+    let mut send = connect(&mesh).await;
+    let (response, mut body) = send.send_request(grpc(), false).expect("send");
+    let _answer = response.await.expect("response");
+    body.send_reset(Reason::CANCEL);
+    let labels = ["route_request_statuses_total{", "error=\"CANCEL\""];
+    in_time(async { while mesh.client.metric(&labels).await.is_none() {} }).await;
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use super::keep_alive::unanswered;
 use super::send::Sending;
 use super::{Incoming, KeepAlive, Settings};
 use crate::http::Interim;
-use crate::http::body::{Body, BodyError};
+use crate::http::body::Body;
 use crate::http::task::{self, Owned};
 use crate::transport::Io;
 
@@ -124,12 +124,12 @@ impl Client {
             // A failure has reset the stream, and so reaches whoever waits for the response.
             let flag = broken.insert(Rc::new(Cell::new(false)));
             match started {
-                Poll::Ready(sent) => flag.set(is_broken(&sent)),
+                Poll::Ready(_) => flag.set(sending.is_broken()),
                 Poll::Pending => {
                     let flag = Rc::clone(flag);
                     sent.upload = Some(Owned::spawn(async move {
-                        let sent = std::future::poll_fn(|cx| sending.poll(cx, &mut |_| {})).await;
-                        flag.set(is_broken(&sent));
+                        let _ = std::future::poll_fn(|cx| sending.poll(cx, &mut |_| {})).await;
+                        flag.set(sending.is_broken());
                     }));
                 }
             }
@@ -182,11 +182,6 @@ impl From<h2::Error> for SendError {
             _ => Self::Connection(error),
         }
     }
-}
-
-/// Whether it is the request itself that cannot be sent.
-fn is_broken(sent: &Result<(), BodyError>) -> bool {
-    matches!(sent, Err(BodyError::Malformed(_) | BodyError::Incomplete))
 }
 
 async fn drive(
