@@ -12,6 +12,8 @@ pub mod h2;
 pub mod headers;
 pub mod orig_proto;
 pub mod task;
+#[cfg(test)]
+mod test_service;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

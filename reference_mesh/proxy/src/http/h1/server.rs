@@ -80,9 +80,9 @@ pub async fn serve<S: Service>(
     }
 }
 
-/// Waits for a request; a draining proxy waits no longer.
+/// Waits for a request; a draining proxy takes the one that has arrived, and waits no longer.
 async fn next_request(conn: &Shared, drain: &mut drain::Watch) -> io::Result<Next> {
-    let mut draining = pin!(drain.signaled());
+    let mut draining = pin!(drain.signaled_to_idle());
     // Made when a head has begun and not ended, which for most never happens.
     let mut limit: Option<Pin<Box<Sleep>>> = None;
     std::future::poll_fn(|cx| {
@@ -94,10 +94,6 @@ async fn next_request(conn: &Shared, drain: &mut drain::Watch) -> io::Result<Nex
                     Ok(None) => {}
                     Err(refusal) => return Poll::Ready(Ok(Next::Refused(refusal))),
                 }
-            } else if draining.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ok(Next::Closed));
-            }
-            if !conn.read.is_empty() {
                 let limit = limit.get_or_insert_with(|| Box::pin(sleep(HEAD_LIMIT)));
                 if limit.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Ok(Next::Refused(Refusal {
@@ -111,6 +107,9 @@ async fn next_request(conn: &Shared, drain: &mut drain::Watch) -> io::Result<Nex
                 Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Next::Closed)),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if conn.read.is_empty() => {
+                    return draining.as_mut().poll(cx).map(|()| Ok(Next::Closed));
+                }
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -322,3 +321,6 @@ async fn close(conn: Shared) {
 fn take_io(conn: &Shared) -> Io {
     conn.replace(Conn::new(Io::closed())).into_io()
 }
+
+#[cfg(test)]
+mod tests;

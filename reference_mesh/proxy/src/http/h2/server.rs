@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use ::http::header::CONTENT_LENGTH;
 use ::http::{HeaderMap, Method, Request, Response, Version};
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::keep_alive::unanswered;
 use super::send::Sending;
@@ -18,6 +20,9 @@ use crate::drain;
 use crate::http::body::{Body, Frame, Length};
 use crate::http::{Interim, Observer, Reply, Service, headers};
 use crate::transport::Io;
+
+/// How long the rest of a client's preface may take.
+const PREFACE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Serves the streams that come on `io` until the client closes or the proxy has drained.
 ///
@@ -40,7 +45,19 @@ pub async fn serve<S: Service + 'static>(
     if let Some(max) = settings.max_reset_streams {
         builder.max_pending_accept_reset_streams(max);
     }
-    let mut connection = builder.handshake::<_, Bytes>(io).await?;
+    let handshake = timeout(PREFACE_LIMIT, builder.handshake::<_, Bytes>(io));
+    let mut connection = tokio::select! {
+        // What has arrived before the drain is still served.
+        biased;
+        connected = handshake => match connected {
+            Ok(connection) => connection?,
+            Err(_) => {
+                tracing::debug!("HTTP/2 client does not finish its preface");
+                return Ok(());
+            }
+        },
+        () = drain.signaled_to_idle() => return Ok(()),
+    };
     let pings = connection.ping_pong();
     // A client that is gone is noticed by its pings alone: idle or not, it is asked.
     let mut gone = pin!(unanswered(pings, settings.keep_alive, || false));
@@ -174,3 +191,6 @@ fn reset_of<O>(reply: &Reply<O>) -> Option<Reason> {
 /// that speaks HTTP/2 gets the same reset; others get the response.
 #[derive(Clone, Copy, Debug)]
 pub struct UpstreamReset(pub Reason);
+
+#[cfg(test)]
+mod tests;
