@@ -54,7 +54,7 @@ pub struct Reply<O> {
     pub observer: O,
     /// The connection that takes over after a 101, or a 2xx to CONNECT.
     pub tunnel: Option<Tunnel>,
-    /// Whether the client's connection must not be used again.
+    /// Whether the client is to use its connection for no further requests.
     pub close: bool,
 }
 

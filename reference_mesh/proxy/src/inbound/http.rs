@@ -225,7 +225,8 @@ impl Service {
             response,
             observer,
             tunnel: None,
-            close: error.closes(),
+            // A proxy is told to close its own client's connection; this one carries others', too.
+            close: error.closes() && !client.is_proxy,
         }
     }
 

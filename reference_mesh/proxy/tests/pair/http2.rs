@@ -6,8 +6,8 @@ use http::{HeaderMap, Request, Response};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::control::server;
-use crate::{CLIENT, Mesh, in_time, plain_state};
+use crate::control::{server, to_endpoint};
+use crate::{CLIENT, Mesh, SERVER, app, in_time, plain_state};
 
 /// How an application leaves a call.
 #[derive(Clone, Copy)]
@@ -158,6 +158,39 @@ async fn a_client_that_cancels_is_counted_as_that() {
     body.send_reset(Reason::CANCEL);
     let labels = ["route_request_statuses_total{", "error=\"CANCEL\""];
     in_time(async { while mesh.client.metric(&labels).await.is_none() {} }).await;
+}
+
+/// It must look for another pod: by its name, and so on another connection.
+#[tokio::test]
+async fn a_client_of_a_pod_that_is_gone_loses_its_connection() {
+    let mut state = plain_state();
+    state.outbound = to_endpoint(app(), SERVER);
+    let mesh = Mesh::start(state).await;
+    // Nothing listens there.
+    let (send, connection) = h2::client::handshake(mesh.dial()).await.expect("handshake");
+    let connection = tokio::spawn(connection);
+    let mut send = send.ready().await.expect("ready");
+    let (response, _) = send.send_request(grpc(), true).expect("send");
+    let response = in_time(response).await.expect("response");
+    assert_eq!(response.headers()["grpc-status"], "14", "{response:?}");
+    // The client keeps its handle, and would go on sending.
+    let ended = in_time(connection).await.expect("joined");
+    ended.expect("in good order");
+    assert!(send.ready().await.is_err());
+}
+
+/// The connection between the proxies carries others' requests, too.
+#[tokio::test]
+async fn an_application_that_is_down_costs_no_connection_between_proxies() {
+    let mesh = Mesh::start(plain_state()).await;
+    for _ in 0..5 {
+        let mut send = connect(&mesh).await;
+        let (response, _) = send.send_request(grpc(), true).expect("send");
+        let response = in_time(response).await.expect("response");
+        assert_eq!(response.headers()["grpc-status"], "14", "{response:?}");
+    }
+    let between = ["tcp_open_total{", "outbound", "peer=\"dst\""];
+    assert_eq!(mesh.client.metric(&between).await, Some(1.0));
 }
 
 #[tokio::test]

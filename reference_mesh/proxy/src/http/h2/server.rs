@@ -73,7 +73,10 @@ pub async fn serve<S: Service + 'static>(
                 Some(Err(error)) => return Err(error),
                 None => return Ok(()),
             },
-            Some(_) = streams.join_next() => {}
+            Some(ended) = streams.join_next() => if !draining && matches!(ended, Ok(true)) {
+                draining = true;
+                connection.graceful_shutdown();
+            },
             () = &mut gone => {
                 tracing::debug!("HTTP/2 client does not answer pings");
                 return Ok(());
@@ -86,14 +89,15 @@ pub async fn serve<S: Service + 'static>(
     }
 }
 
+/// Answers one request. Whether the client is to look for another connection.
 async fn stream<S: Service>(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     service: &S,
-) {
+) -> bool {
     if is_without_path(&request) {
         respond.send_reset(Reason::PROTOCOL_ERROR);
-        return;
+        return false;
     }
     let request = request.map(|recv| {
         if recv.is_end_stream() {
@@ -104,11 +108,12 @@ async fn stream<S: Service>(
     });
     let interim = Interim::default();
     let Some(reply) = call(service.call(request, &interim), &interim, &mut respond).await else {
-        return;
+        return false;
     };
     let Reply {
         response,
         mut observer,
+        close,
         ..
     } = reply;
     let (mut head, body) = response.into_parts();
@@ -126,12 +131,12 @@ async fn stream<S: Service>(
         Ok(stream) => stream,
         Err(error) => {
             observer.end(None, Some(&error.into()));
-            return;
+            return false;
         }
     };
     if ends {
         observer.end(None, None);
-        return;
+        return close;
     }
     let mut sending = Sending::new(body, stream);
     let mut trailers: Option<HeaderMap> = None;
@@ -143,6 +148,7 @@ async fn stream<S: Service>(
     })
     .await;
     observer.end(trailers.as_ref(), result.as_ref().err());
+    close
 }
 
 /// Whether `:path` is missing, which makes a request malformed (RFC 9113 8.3.1). h2 lets it through
