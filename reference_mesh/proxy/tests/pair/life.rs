@@ -5,8 +5,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
-use crate::control::endpoints;
+use crate::control::{endpoints, half_meshed};
 use crate::pod::Pod;
 use crate::{Mesh, SERVER, app, exchange, in_time, plain_state, read_head, serve};
 
@@ -177,6 +179,70 @@ async fn a_client_that_stalls_does_not_hold_the_drain() {
     drop(ends);
     let status = tokio::task::block_in_place(|| mesh.client.proxy.wait()).expect("wait");
     assert!(status.success(), "{status}");
+}
+
+/// Of a service that is meshed in part, the next pick may have no proxy in front of it.
+#[tokio::test]
+async fn a_request_that_finds_its_connection_ending_goes_anywhere() {
+    let bare: SocketAddr = "10.77.0.2:4190".parse().expect("address");
+    let mut state = plain_state();
+    state.endpoints = endpoints(&[bare], None);
+    let mesh = Mesh::start(state).await;
+    let (held, mut holders) = mpsc::channel(1);
+    hold_or_answer(
+        mesh.server.netns.listen("10.77.0.2:4190"),
+        "bare",
+        held.clone(),
+    );
+    hold_or_answer(mesh.listen(), "meshed", held);
+    let mut waiting = Vec::new();
+    let mut hold = async || {
+        let mut stream = mesh.dial();
+        let request = b"GET /held HTTP/1.1\r\nHost: web\r\n\r\n";
+        stream.write_all(request).await.expect("write");
+        waiting.push(stream);
+        in_time(holders.recv()).await.expect("held")
+    };
+    // The more wait for it, the less it is picked.
+    for _ in 0..3 {
+        assert_eq!(hold().await, "bare");
+    }
+    mesh.control
+        .state
+        .send_modify(|state| state.endpoints = half_meshed([(app(), Some(SERVER)), (bare, None)]));
+    while hold().await == "bare" {}
+    signal(&mesh.server, "TERM");
+    loop {
+        let answer = exchange(mesh.dial(), REQUEST).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        if answer.contains("x-by: bare") {
+            break;
+        }
+    }
+}
+
+/// Answers requests with its name, and lets those for `/held` wait, telling of each.
+fn hold_or_answer(listener: TcpListener, name: &'static str, held: mpsc::Sender<&'static str>) {
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("accept");
+            let held = held.clone();
+            tokio::spawn(async move {
+                while let Some(head) = read_head(&mut stream).await {
+                    if head.starts_with("GET /held ") {
+                        held.send(name).await.expect("told");
+                        continue;
+                    }
+                    let plain =
+                        head.starts_with("GET / HTTP/1.1\r\n") && !head.contains("l5d-orig");
+                    assert!(plain, "{head}");
+                    let answer =
+                        format!("HTTP/1.1 200 OK\r\nx-by: {name}\r\ncontent-length: 0\r\n\r\n");
+                    stream.write_all(answer.as_bytes()).await.expect("write");
+                }
+            });
+        }
+    });
 }
 
 #[tokio::test]
