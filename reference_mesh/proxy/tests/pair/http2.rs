@@ -9,6 +9,14 @@ use tokio::net::TcpStream;
 use crate::control::{server, to_endpoint};
 use crate::{CLIENT, Mesh, SERVER, app, in_time, plain_state};
 
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A frame that sets nothing.
+const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+
+/// The kind of a frame.
+const HEADERS: u8 = 1;
+
 /// How an application leaves a call.
 #[derive(Clone, Copy)]
 enum Leaves {
@@ -147,6 +155,29 @@ async fn an_application_that_dies_during_an_upload_is_unavailable() {
     assert_eq!(response.headers()["grpc-status"], "14", "{response:?}");
 }
 
+/// RFC 9113 6.8 and 8.7: its client may send it again.
+#[tokio::test]
+async fn a_call_that_the_application_never_looked_at_is_refused() {
+    let mesh = Mesh::start(plain_state()).await;
+    let listener = mesh.listen();
+    let app = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("accept");
+        let mut preface = [0; PREFACE.len()];
+        stream.read_exact(&mut preface).await.expect("preface");
+        stream.write_all(&SETTINGS).await.expect("write");
+        while read_frame(&mut stream).await.0 != HEADERS {}
+        // GOAWAY, without error; none of the streams was looked at.
+        let goaway = [&[0, 0, 8, 7, 0, 0, 0, 0, 0][..], &[0; 8]].concat();
+        stream.write_all(&goaway).await.expect("write");
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    let mut send = connect(&mesh).await;
+    let (response, _body) = send.send_request(grpc(), false).expect("send");
+    let error = in_time(response).await.expect_err("refused");
+    assert_eq!(error.reason(), Some(Reason::REFUSED_STREAM), "{error}");
+    app.abort();
+}
+
 #[tokio::test]
 async fn a_client_that_cancels_is_counted_as_that() {
     let mesh = Mesh::start(plain_state()).await;
@@ -213,26 +244,30 @@ async fn grpc_clients_are_told_of_denial_in_their_way() {
 /// RFC 9113 8.3.1: malformed, and not a request for `/`.
 #[tokio::test]
 async fn a_request_without_path_is_reset() {
-    const HEADERS: u8 = 1;
     const RST_STREAM: u8 = 3;
     let mesh = Mesh::start(plain_state()).await;
     // Nothing listens there: a request that got through would be answered with 502.
     let mut stream = mesh.dial();
-    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     // END_HEADERS and END_STREAM; of HPACK's static table: GET, http.
     let headers = [0, 0, 2, HEADERS, 5, 0, 0, 0, 1, 0x82, 0x86];
-    let sent = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..], &headers].concat();
+    let sent = [PREFACE, &SETTINGS, &headers].concat();
     stream.write_all(&sent).await.expect("write");
     loop {
-        let mut frame = [0; 9];
-        in_time(stream.read_exact(&mut frame)).await.expect("frame");
-        let mut payload = vec![0; usize::from(frame[1]) << 8 | usize::from(frame[2])];
-        stream.read_exact(&mut payload).await.expect("payload");
-        assert_ne!(frame[3], HEADERS, "it was answered");
-        if frame[3] == RST_STREAM {
+        let (kind, id, payload) = in_time(read_frame(&mut stream)).await;
+        assert_ne!(kind, HEADERS, "it was answered");
+        if kind == RST_STREAM {
             let reason = u32::from(Reason::PROTOCOL_ERROR).to_be_bytes();
-            assert_eq!((frame[8], &payload[..]), (1, &reason[..]));
+            assert_eq!((id, &payload[..]), (1, &reason[..]));
             return;
         }
     }
+}
+
+/// Kind, stream (of the first few) and payload of the next frame.
+async fn read_frame(stream: &mut TcpStream) -> (u8, u8, Vec<u8>) {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.expect("frame");
+    let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+    stream.read_exact(&mut payload).await.expect("payload");
+    (head[3], head[8], payload)
 }

@@ -43,7 +43,7 @@ pub enum SendError {
     /// The request's own body broke off.
     #[error("malformed request body")]
     Request,
-    /// The peer reset the stream.
+    /// The peer reset the stream; `REFUSED_STREAM` also when it went away without a look at it.
     #[error("stream reset: {0}")]
     Reset(Reason),
     /// The connection failed.
@@ -178,6 +178,11 @@ impl Drop for Sent {
 impl From<h2::Error> for SendError {
     fn from(error: h2::Error) -> Self {
         match error.reason() {
+            // The peer has not looked at the stream, and never will (RFC 9113 6.8). To send it again
+            // here would take a copy of every head; the client, which has it, may.
+            Some(Reason::NO_ERROR) if error.is_go_away() && error.is_remote() => {
+                Self::Reset(Reason::REFUSED_STREAM)
+            }
             Some(reason) if error.is_reset() => Self::Reset(reason),
             _ => Self::Connection(error),
         }
