@@ -272,6 +272,9 @@ async fn send_body(
         // before it has the head: a close without one reads as "not processed", and is retried.
         Err(error) => {
             let _ = tokio::time::timeout(LINGER, flush(conn)).await;
+            if encoder == Encoder::UntilClose {
+                conn.borrow().io.reset_when_dropped();
+            }
             Err(io::Error::other(error))
         }
     }
