@@ -19,7 +19,7 @@ mod pool;
 mod server;
 
 pub use self::client::{Client, SendError};
-pub use self::head::{Refusal, is_upgrade};
+pub use self::head::{Refusal, is_upgrade, judge_carried};
 pub use self::incoming::Incoming;
 pub use self::pool::Pool;
 pub use self::server::{Closed, serve};

@@ -6,8 +6,10 @@ use http::{HeaderMap, Request, Response};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::control::{server, to_endpoint};
-use crate::{CLIENT, Mesh, SERVER, app, in_time, plain_state};
+use crate::control::{endpoints, server, to_balancer, to_endpoint};
+use crate::{CLIENT, Mesh, SERVER, app, in_time, plain_state, serve_once};
+
+const ORIG_PROTO: &str = "l5d-orig-proto";
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -239,6 +241,59 @@ async fn grpc_clients_are_told_of_denial_in_their_way() {
         ),
         (200, &7.into())
     );
+}
+
+/// Anybody may say that a request carries one of HTTP/1; it is judged as if it had come as that.
+#[tokio::test]
+async fn a_carried_request_is_read_in_one_way_only() {
+    let mut state = plain_state();
+    state.outbound = to_balancer(true);
+    state.endpoints = endpoints(&[app()], None);
+    let mesh = Mesh::start(state).await;
+    let old = Request::post("http://web/a").header(ORIG_PROTO, "HTTP/1.0");
+    let web = || Request::post("http://web/a").header("host", "other");
+    let twice = web().header("host", "web").header(ORIG_PROTO, "HTTP/1.1");
+    let twice = twice
+        .header("content-length", "3")
+        .header("content-length", "3");
+    let absolute = web().header(ORIG_PROTO, "HTTP/1.1; absolute-form");
+    for (request, start, framing) in [
+        (
+            old,
+            "POST /a HTTP/1.1\r\n",
+            "transfer-encoding: chunked\r\n",
+        ),
+        (twice, "POST /a HTTP/1.1\r\n", "content-length: 3\r\n"),
+        (
+            absolute,
+            "POST http://web/a HTTP/1.1\r\n",
+            "transfer-encoding: chunked\r\n",
+        ),
+    ] {
+        let served = serve_once(mesh.listen(), "");
+        let mut send = connect(&mesh).await;
+        let request = request.body(()).expect("valid");
+        let (_response, mut body) = send.send_request(request, false).expect("send");
+        body.send_data("abc".into(), true).expect("data");
+        let head = in_time(served).await.expect("served");
+        assert!(head.starts_with(start), "{head}");
+        for once in [framing, "\r\nhost: web\r\n"] {
+            assert_eq!(head.matches(once).count(), 1, "{head}");
+        }
+        assert_eq!(head.matches("host: ").count(), 1, "{head}");
+    }
+    // Nothing listens: a request that got through would be answered with 502.
+    let nameless = Request::get("/")
+        .header("host", "web")
+        .header("host", "other");
+    let nameless = nameless
+        .header(ORIG_PROTO, "HTTP/1.1")
+        .body(())
+        .expect("valid");
+    let mut send = connect(&mesh).await;
+    let (response, _) = send.send_request(nameless, true).expect("send");
+    let response = in_time(response).await.expect("response");
+    assert_eq!(response.status(), 400, "{response:?}");
 }
 
 /// RFC 9113 8.3.1: malformed, and not a request for `/`.
