@@ -9,6 +9,7 @@
 //! One `Conn` serves both roles. Bodies share it with the task that writes on it (both run on the
 //! data thread), and borrow it only while they are polled.
 
+mod arrival;
 mod client;
 mod conn;
 mod decode;

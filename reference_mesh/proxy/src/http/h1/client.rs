@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use ::http::{Method, Request, Response, StatusCode};
 use thiserror::Error;
 
+use super::arrival::Arrival;
 use super::conn::{Conn, Shared};
 use super::decode::{Chunk, Decoder};
 use super::encode::{self, Encoder};
@@ -258,10 +259,11 @@ async fn final_head(
 /// Waits for a head, whatever becomes of the request's body meanwhile: a server may answer and
 /// close without reading it.
 async fn response_head(conn: &Shared, method: &Method) -> Result<ResponseHead, SendError> {
+    let mut arrival = Arrival::default();
     std::future::poll_fn(|cx| {
         loop {
             let mut conn = conn.borrow_mut();
-            if !conn.read.is_empty() {
+            if arrival.is_due(&mut conn.read) {
                 match parse_response(&mut conn.read, method) {
                     Ok(Some(head)) => return Poll::Ready(Ok(head)),
                     Ok(None) => {}

@@ -18,6 +18,8 @@ pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Most header lines of a head.
 const MAX_HEADERS: usize = 128;
 
+const BARE_LINE_FEED: Refusal = Refusal::bad("line ended by a bare LF");
+
 /// Why a request is refused; the connection closes after the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{reason}")]
@@ -67,6 +69,9 @@ impl Refusal {
 /// # Errors
 /// [`Refusal`] when it is not a request that can be passed on without doubt.
 pub(super) fn parse_request(buf: &mut BytesMut) -> Result<Option<RequestHead>, Refusal> {
+    if buf.starts_with(b"\n") {
+        return Err(BARE_LINE_FEED);
+    }
     let mut lines = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut lines);
     let len = match parsed.parse(buf) {
@@ -87,7 +92,7 @@ pub(super) fn parse_request(buf: &mut BytesMut) -> Result<Option<RequestHead>, R
         });
     }
     if has_bare_line_feed(&buf[..len]) {
-        return Err(Refusal::bad("line ended by a bare LF"));
+        return Err(BARE_LINE_FEED);
     }
     // `parse` returned `Complete`, so these three are set.
     let (Some(method), Some(path), Some(minor)) = (parsed.method, parsed.path, parsed.version)

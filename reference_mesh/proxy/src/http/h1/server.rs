@@ -11,6 +11,7 @@ use ::http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Sleep, sleep};
 
+use super::arrival::Arrival;
 use super::conn::{Conn, Shared};
 use super::decode::Decoder;
 use super::encode::{self, Encoder};
@@ -85,15 +86,18 @@ async fn next_request(conn: &Shared, drain: &mut drain::Watch) -> io::Result<Nex
     let mut draining = pin!(drain.signaled_to_idle());
     // Made when a head has begun and not ended, which for most never happens.
     let mut limit: Option<Pin<Box<Sleep>>> = None;
+    let mut arrival = Arrival::default();
     std::future::poll_fn(|cx| {
         loop {
             let mut conn = conn.borrow_mut();
-            if !conn.read.is_empty() {
+            if arrival.is_due(&mut conn.read) {
                 match parse_request(&mut conn.read) {
                     Ok(Some(head)) => return Poll::Ready(Ok(Next::Request(head))),
                     Ok(None) => {}
                     Err(refusal) => return Poll::Ready(Ok(Next::Refused(refusal))),
                 }
+            }
+            if !conn.read.is_empty() {
                 let limit = limit.get_or_insert_with(|| Box::pin(sleep(HEAD_LIMIT)));
                 if limit.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Ok(Next::Refused(Refusal {
