@@ -217,6 +217,12 @@ async fn call<O>(
 }
 
 /// Whether the client closed while its request is under way. What it sends early is kept.
+///
+/// A client that only ends its sending (`nc -N`) and still waits is taken for one that is gone: TCP
+/// tells the two apart when something is written to them, and until there is an answer nothing is.
+/// Whoever waits long (a poll, a stream of events) and goes would hold its upstream request for as
+/// long. Clients that close early are many, those that half-close HTTP are few, and `hyper`, and
+/// with it Linkerd's proxy, decides the same way.
 fn is_client_gone(conn: &mut Conn, cx: &mut Context<'_>) -> bool {
     conn.decoder.is_done()
         && conn.read.is_empty()
