@@ -51,6 +51,14 @@ impl Watch {
             std::future::pending::<()>().await;
         }
     }
+
+    /// As [`Self::signaled`], for who waits for a peer to begin: by then all that had arrived before
+    /// the drain can be read, and a last look at it tells whether there is something to finish.
+    pub async fn signaled_to_idle(&mut self) {
+        self.signaled().await;
+        // The runtime asks the sockets before it goes on here.
+        tokio::task::yield_now().await;
+    }
 }
 
 #[cfg(test)]

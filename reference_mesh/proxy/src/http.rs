@@ -12,6 +12,8 @@ pub mod h2;
 pub mod headers;
 pub mod orig_proto;
 pub mod task;
+#[cfg(test)]
+mod test_service;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -52,7 +54,7 @@ pub struct Reply<O> {
     pub observer: O,
     /// The connection that takes over after a 101, or a 2xx to CONNECT.
     pub tunnel: Option<Tunnel>,
-    /// Whether the client's connection must not be used again.
+    /// Whether the client is to use its connection for no further requests.
     pub close: bool,
 }
 

@@ -12,6 +12,9 @@ use super::headers::{PROXY_CONNECTION, PROXY_ERROR};
 use super::{h1, h2 as http2};
 use crate::transport::connect::ConnectError;
 
+/// What is told of a request whose body breaks off or is no HTTP.
+const BROKEN_BODY: &str = "malformed request body";
+
 /// Why the proxy answers itself.
 #[derive(Clone, Debug, Error)]
 pub enum ProxyError {
@@ -64,8 +67,8 @@ pub enum ProxyError {
     #[error("redirected")]
     Redirect(StatusCode, HeaderValue),
     /// The client's own message is broken.
-    #[error("malformed request body")]
-    BadRequest,
+    #[error("{0}")]
+    BadRequest(&'static str),
 }
 
 /// What decides the form of an answer.
@@ -102,7 +105,7 @@ impl ProxyError {
             Self::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Injected(status, _) | Self::Redirect(status, _) => *status,
             Self::InjectedGrpc(..) => StatusCode::OK,
-            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -121,7 +124,7 @@ impl ProxyError {
             Self::NoRoute | Self::Redirect(..) => 5,
             Self::Injected(..) => 9,
             Self::InjectedGrpc(code, _) => *code,
-            Self::InvalidPolicy(_) | Self::BadRequest => 13,
+            Self::InvalidPolicy(_) | Self::BadRequest(_) => 13,
             Self::Unsupported(_) => 12,
         }
     }
@@ -159,7 +162,7 @@ impl ProxyError {
             | Self::Injected(..)
             | Self::InjectedGrpc(..)
             | Self::Redirect(..)
-            | Self::BadRequest => "unexpected",
+            | Self::BadRequest(_) => "unexpected",
         }
     }
 
@@ -230,7 +233,7 @@ impl From<h1::SendError> for ProxyError {
     fn from(error: h1::SendError) -> Self {
         match error {
             h1::SendError::Request(BodyError::Malformed(_) | BodyError::Incomplete) => {
-                Self::BadRequest
+                Self::BadRequest(BROKEN_BODY)
             }
             h1::SendError::Request(BodyError::Reset(reason)) => Self::Reset(reason),
             error => Self::Io(error.to_string().into()),
@@ -241,7 +244,7 @@ impl From<h1::SendError> for ProxyError {
 impl From<http2::SendError> for ProxyError {
     fn from(error: http2::SendError) -> Self {
         match error {
-            http2::SendError::Request => Self::BadRequest,
+            http2::SendError::Request => Self::BadRequest(BROKEN_BODY),
             http2::SendError::Reset(reason) => Self::Reset(reason),
             error => Self::Io(error.to_string().into()),
         }

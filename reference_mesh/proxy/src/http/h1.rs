@@ -9,6 +9,7 @@
 //! One `Conn` serves both roles. Bodies share it with the task that writes on it (both run on the
 //! data thread), and borrow it only while they are polled.
 
+mod arrival;
 mod client;
 mod conn;
 mod decode;
@@ -19,7 +20,7 @@ mod pool;
 mod server;
 
 pub use self::client::{Client, SendError};
-pub use self::head::{Refusal, is_upgrade};
+pub use self::head::{Refusal, is_upgrade, judge_carried};
 pub use self::incoming::Incoming;
 pub use self::pool::Pool;
 pub use self::server::{Closed, serve};

@@ -38,19 +38,24 @@ pub fn to_h2<B>(request: &mut Request<B>, authority: Authority) {
     *request.version_mut() = Version::HTTP_2;
 }
 
+/// Takes off what says that an HTTP/2 request carries one of HTTP/1; none when it does not.
+pub fn take<B>(request: &mut Request<B>) -> Option<OrigProto> {
+    OrigProto::parse(&request.headers_mut().remove(ORIG_PROTO)?)
+}
+
 /// Turns a request that came over HTTP/2 back into the HTTP/1 request that it carries; none when it
 /// carries none.
 pub fn downgrade<B>(request: &mut Request<B>) -> Option<OrigProto> {
-    let orig = OrigProto::parse(&request.headers_mut().remove(ORIG_PROTO)?)?;
+    let orig = take(request)?;
     to_h1(request, orig);
     Some(orig)
 }
 
-/// Gives a request the form that HTTP/1 sends.
+/// Gives a request the form that HTTP/1 sends. Its authority is its one `Host`, whatever that was
+/// (RFC 9113 8.3.1).
 pub fn to_h1<B>(request: &mut Request<B>, orig: OrigProto) {
-    let authority = request.uri().authority().cloned();
-    if let Some(authority) = &authority
-        && !request.headers().contains_key(HOST)
+    if let Some(authority) = request.uri().authority()
+        && !is_only_host(request.headers(), authority)
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
         request.headers_mut().insert(HOST, host);
@@ -107,6 +112,11 @@ impl OrigProto {
     }
 }
 
+fn is_only_host(headers: &HeaderMap, authority: &Authority) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    hosts.next().is_some_and(|host| host == authority.as_str()) && hosts.next().is_none()
+}
+
 fn path_of<B>(request: &Request<B>) -> PathAndQuery {
     let path = request.uri().path_and_query().cloned();
     path.unwrap_or_else(|| PathAndQuery::from_static("/"))
@@ -123,8 +133,32 @@ fn assemble(scheme: Scheme, authority: Authority, path: PathAndQuery) -> Uri {
 
 #[cfg(test)]
 mod tests {
-    use super::{downgrade, upgrade};
-    use ::http::{Request, Version, header::HOST, uri::Authority};
+    use super::{ORIG_PROTO, downgrade, upgrade};
+    use ::http::{HeaderValue, Request, Version, header::HOST, uri::Authority};
+
+    #[test]
+    fn a_carried_request_has_one_host() {
+        for hosts in [
+            &["other"][..],
+            &["web", "other"],
+            &["web", "web"],
+            &["web"],
+            &[],
+        ] {
+            let mut request = Request::get("http://web/a")
+                .header(ORIG_PROTO, "HTTP/1.1")
+                .body(())
+                .expect("valid");
+            for host in hosts {
+                request
+                    .headers_mut()
+                    .append(HOST, HeaderValue::from_static(host));
+            }
+            downgrade(&mut request).expect("carried");
+            let hosts: Vec<_> = request.headers().get_all(HOST).iter().collect();
+            assert_eq!(hosts, ["web"]);
+        }
+    }
 
     #[test]
     fn a_request_survives_the_way_over_http_2() {

@@ -13,8 +13,9 @@ use crate::http::body::BodyError;
 use crate::http::error::{Client, ProxyError};
 use crate::http::filters;
 use crate::http::headers::{self, CLIENT_ID, DST_CANONICAL};
+use crate::http::orig_proto::OrigProto;
 use crate::http::{
-    Body, Interim, Observer as HttpObserver, Reply, Service as HttpService, Tunnel, orig_proto,
+    Body, Interim, Observer as HttpObserver, Reply, Service as HttpService, Tunnel, h1, orig_proto,
 };
 use crate::mutants::{self, Mutant};
 use crate::outbound::{GrpcStatus, InFlight, body_error_label};
@@ -225,7 +226,8 @@ impl Service {
             response,
             observer,
             tunnel: None,
-            close: error.closes(),
+            // A proxy is told to close its own client's connection; this one carries others', too.
+            close: error.closes() && !client.is_proxy,
         }
     }
 
@@ -249,10 +251,11 @@ impl HttpService for Service {
 
     async fn call(&self, mut request: Request<Body>, interim: &Interim) -> Reply<Observer> {
         let carried = if request.version() == Version::HTTP_2 {
-            orig_proto::downgrade(&mut request)
+            orig_proto::take(&mut request)
         } else {
             None
         };
+        let restored = carried.map_or(Ok(()), |orig| restore(&mut request, orig));
         let is_proxy = self.client_id.is_some();
         let client = Client {
             version: request.version(),
@@ -263,11 +266,23 @@ impl HttpService for Service {
         let max = self.inbound.config.inbound.direction.max_in_flight;
         let in_flight = InFlight::enter(&self.inbound.in_flight, max);
         let mut observer = Observer::new(in_flight, client.grpc);
-        match self.exchange(request, interim, &mut observer).await {
+        let answered = match restored {
+            Ok(()) => self.exchange(request, interim, &mut observer).await,
+            Err(error) => Err(error),
+        };
+        match answered {
             Ok((response, tunnel)) => reply(response, tunnel, carried.is_some(), observer),
             Err(error) => self.refuse(&error, client, observer),
         }
     }
+}
+
+/// Turns an HTTP/2 request into the one of HTTP/1 that it carries. Anybody may send such ones, so it
+/// is judged like those that come as HTTP/1.
+fn restore(request: &mut Request<Body>, orig: OrigProto) -> Result<(), ProxyError> {
+    h1::judge_carried(request).map_err(|refusal| ProxyError::BadRequest(refusal.reason))?;
+    orig_proto::to_h1(request, orig);
+    Ok(())
 }
 
 fn reply(

@@ -274,13 +274,15 @@ impl Endpoint {
         authority: Authority,
         interim: &Interim,
     ) -> Result<Sent, ProxyError> {
-        let authority = match &self.discovered.meta.authority_override {
-            Some(name) => Authority::try_from(name.as_ref()).unwrap_or(authority),
-            None => authority,
+        let name = self.discovered.meta.authority_override.as_ref();
+        let (authority, own) = match name.and_then(|name| Authority::try_from(&**name).ok()) {
+            Some(name) => (name, Some(authority)),
+            None => (authority, None),
         };
         match connection {
             Connection::Shared(client) => {
-                if request.version() == Version::HTTP_2 {
+                let is_h1 = request.version() != Version::HTTP_2;
+                if !is_h1 {
                     headers::strip_hop_by_hop(request.headers_mut());
                     orig_proto::to_h2(&mut request, authority);
                 } else if !request.headers().contains_key(headers::ORIG_PROTO) {
@@ -288,7 +290,16 @@ impl Endpoint {
                 }
                 match client.send(request, interim).await {
                     Ok(response) => Ok(Sent::Answered(response, None)),
-                    Err(h2::SendError::Unsent(request)) => Ok(Sent::Unsent(request)),
+                    Err(h2::SendError::Unsent(mut request)) => {
+                        // The next endpoint may have no proxy, and has another name.
+                        if let Some(authority) = own {
+                            orig_proto::to_h2(&mut request, authority);
+                        }
+                        if is_h1 {
+                            orig_proto::downgrade(&mut request);
+                        }
+                        Ok(Sent::Unsent(request))
+                    }
                     Err(error) => Err(error.into()),
                 }
             }

@@ -156,6 +156,19 @@ impl Io {
         self
     }
 
+    /// Makes the drop a reset: for a peer that would take an ordinary end for an agreed one. What
+    /// the peer has no room for yet is then lost.
+    pub fn reset_when_dropped(&self) {
+        let tcp = match &self.stream {
+            Stream::Plain(stream) => &stream.tcp,
+            Stream::Server(stream) => &stream.get_ref().0.tcp,
+            Stream::Client(stream) => stream.get_ref().0,
+            Stream::Closed => return,
+        };
+        // One that has broken already needs no more.
+        let _ = tcp.set_zero_linger();
+    }
+
     fn note<T>(&mut self, result: &io::Result<T>) {
         if let (Some(open), Err(error)) = (&mut self.open, result) {
             open.fail(error);

@@ -1,6 +1,7 @@
 //! A control plane that says what a test tells it to, on loopback.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -174,6 +175,13 @@ fn meta(name: &str) -> Option<Metadata> {
     })
 }
 
+fn queue() -> Option<Queue> {
+    Some(Queue {
+        capacity: 100,
+        failfast_timeout: duration(3),
+    })
+}
+
 fn balancer() -> Option<Backend> {
     let dst = outbound::backend::endpoint_discovery::DestinationGet {
         path: "web:80".to_owned(),
@@ -188,10 +196,7 @@ fn balancer() -> Option<Backend> {
     };
     Some(Backend {
         metadata: meta("web"),
-        queue: Some(Queue {
-            capacity: 100,
-            failfast_timeout: duration(3),
-        }),
+        queue: queue(),
         kind: Some(backend::Kind::Balancer(BalanceP2c {
             discovery: Some(backend::EndpointDiscovery { kind: Some(kind) }),
             load: Some(balance_p2c::Load::PeakEwma(load)),
@@ -199,11 +204,29 @@ fn balancer() -> Option<Backend> {
     })
 }
 
+/// One endpoint, as for a pod's own address.
+fn forward(addr: SocketAddr, identity: &str) -> Option<Backend> {
+    Some(Backend {
+        metadata: meta("pod"),
+        queue: queue(),
+        kind: Some(backend::Kind::Forward(endpoint(addr, Some(identity)))),
+    })
+}
+
 /// Detection, then one balancer for everything; `opaque` skips the detection.
 pub(crate) fn to_balancer(opaque: bool) -> OutboundPolicy {
+    to(&balancer(), opaque)
+}
+
+/// Detection, then one meshed endpoint for everything.
+pub(crate) fn to_endpoint(addr: SocketAddr, identity: &str) -> OutboundPolicy {
+    to(&forward(addr, identity), false)
+}
+
+fn to(backend: &Option<Backend>, opaque: bool) -> OutboundPolicy {
     let backends = http_route::distribution::FirstAvailable {
         backends: vec![http_route::RouteBackend {
-            backend: balancer(),
+            backend: backend.clone(),
             ..Default::default()
         }],
     };
@@ -218,7 +241,7 @@ pub(crate) fn to_balancer(opaque: bool) -> OutboundPolicy {
     };
     let backends = opaque_route::distribution::FirstAvailable {
         backends: vec![opaque_route::RouteBackend {
-            backend: balancer(),
+            backend: backend.clone(),
             filters: Vec::new(),
         }],
     };
@@ -281,10 +304,10 @@ pub(crate) fn to_tls_route(name: &str) -> OutboundPolicy {
     }
 }
 
-/// These endpoints; with an identity, they are meshed.
-pub(crate) fn endpoints(addrs: &[std::net::SocketAddr], identity: Option<&str>) -> Update {
-    let addrs = addrs.iter().map(|addr| WeightedAddr {
-        addr: Some(TcpAddress::from(*addr)),
+/// With an identity, it is meshed.
+fn endpoint(addr: SocketAddr, identity: Option<&str>) -> WeightedAddr {
+    WeightedAddr {
+        addr: Some(TcpAddress::from(addr)),
         weight: 1,
         tls_identity: identity.map(|name| TlsIdentity {
             server_name: None,
@@ -299,9 +322,23 @@ pub(crate) fn endpoints(addrs: &[std::net::SocketAddr], identity: Option<&str>) 
             protocol: Some(protocol_hint::Protocol::H2(protocol_hint::H2 {})),
         }),
         ..Default::default()
-    });
+    }
+}
+
+/// These endpoints; with an identity, they are meshed.
+pub(crate) fn endpoints(addrs: &[SocketAddr], identity: Option<&str>) -> Update {
+    half_meshed(addrs.iter().map(|addr| (*addr, identity)))
+}
+
+/// These endpoints; those with an identity are meshed.
+pub(crate) fn half_meshed<'a>(
+    addrs: impl IntoIterator<Item = (SocketAddr, Option<&'a str>)>,
+) -> Update {
+    let addrs = addrs.into_iter();
     let add = WeightedAddrSet {
-        addrs: addrs.collect(),
+        addrs: addrs
+            .map(|(addr, identity)| endpoint(addr, identity))
+            .collect(),
         metric_labels: HashMap::new(),
     };
     Update {
@@ -310,7 +347,7 @@ pub(crate) fn endpoints(addrs: &[std::net::SocketAddr], identity: Option<&str>) 
 }
 
 /// Takes these endpoints away.
-pub(crate) fn removed(addrs: &[std::net::SocketAddr]) -> Update {
+pub(crate) fn removed(addrs: &[SocketAddr]) -> Update {
     let addrs = addrs.iter().map(|addr| TcpAddress::from(*addr)).collect();
     Update {
         update: Some(update::Update::Remove(AddrSet { addrs })),

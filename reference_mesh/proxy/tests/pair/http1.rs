@@ -292,6 +292,48 @@ async fn an_application_that_is_down_is_a_502() {
     assert!(answer.contains("l5d-proxy-error: "), "{answer}");
 }
 
+/// A request that its application dies of must not kill it again and again.
+#[tokio::test]
+async fn a_request_is_sent_again_only_where_its_connection_was_kept() {
+    let mesh = Mesh::start(plain_state()).await;
+    let listener = mesh.listen();
+    let (seen, mut requests) = tokio::sync::mpsc::unbounded_channel();
+    // Each connection answers one request; at the next one, and at any for `/fatal`, it ends.
+    let served = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("accept");
+            let seen = seen.clone();
+            tokio::spawn(async move {
+                let mut answered = false;
+                while let Some(head) = read_head(&mut stream).await {
+                    let path = head.split(' ').nth(1).expect("path").to_owned();
+                    let ends = answered || path == "/fatal";
+                    let _ = seen.send(path);
+                    if ends {
+                        return;
+                    }
+                    stream.write_all(EMPTY.as_bytes()).await.expect("write");
+                    answered = true;
+                }
+            });
+        }
+    });
+    for (path, status) in [("/fatal", "502"), ("/first", "200"), ("/second", "200")] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: web\r\nconnection: close\r\n\r\n");
+        let answer = exchange(mesh.dial(), request).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{path}: {answer}"
+        );
+    }
+    served.abort();
+    let mut paths = Vec::new();
+    while let Ok(path) = requests.try_recv() {
+        paths.push(path);
+    }
+    assert_eq!(paths, ["/fatal", "/first", "/second", "/second"]);
+}
+
 #[tokio::test]
 async fn many_clients_share_what_connections_they_need() {
     const CLIENTS: usize = 32;

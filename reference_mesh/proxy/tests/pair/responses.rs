@@ -1,9 +1,11 @@
 //! Applications that answer with what is not HTTP: their clients learn of it, and of nothing else.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 use crate::{Mesh, exchange, in_time, plain_state, read_head};
 
@@ -129,6 +131,32 @@ async fn a_body_that_breaks_is_never_taken_for_whole() {
             assert!(!body.ends_with("\r\n\r\n"), "{text:?}: {seen}");
         }
     }
+}
+
+/// An ordinary end would make whole what an HTTP/1.0 client has.
+#[tokio::test]
+async fn a_body_that_breaks_resets_an_old_client() {
+    let mesh = Mesh::start(plain_state()).await;
+    let listener = mesh.listen();
+    let (breaks, broken) = oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("accept");
+        read_head(&mut stream).await.expect("request");
+        let began = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
+        stream.write_all(began.as_bytes()).await.expect("write");
+        // Its end is when the client has this.
+        let _ = broken.await;
+    });
+    let mut stream = mesh.dial();
+    let sent = stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await;
+    sent.expect("write");
+    let head = in_time(read_head(&mut stream)).await.expect("response");
+    assert!(head.starts_with("HTTP/1.0 200 "), "{head}");
+    in_time(stream.read_exact(&mut [0; 3])).await.expect("abc");
+    drop(breaks);
+    let end = in_time(stream.read_to_end(&mut Vec::new())).await;
+    let error = end.expect_err("no ordinary end");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
 }
 
 /// RFC 9112 6.3: what names both is read by its coding, loses its length, and ends the connection.

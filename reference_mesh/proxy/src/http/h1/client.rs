@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use ::http::{Method, Request, Response, StatusCode};
 use thiserror::Error;
 
+use super::arrival::Arrival;
 use super::conn::{Conn, Shared};
 use super::decode::{Chunk, Decoder};
 use super::encode::{self, Encoder};
@@ -21,7 +22,11 @@ use crate::transport::Io;
 
 /// A connection that carries no request.
 #[derive(Debug)]
-pub struct Client(Shared);
+pub struct Client {
+    conn: Shared,
+    /// Whether it lay in a pool, where its server may have closed it meanwhile.
+    pub(super) reused: bool,
+}
 
 /// Why there is no response.
 #[derive(Debug, Error)]
@@ -38,8 +43,10 @@ pub enum SendError {
     /// The request's own body broke off.
     #[error("request body: {0}")]
     Request(BodyError),
-    /// The connection ended, or failed, without a byte of a response; the request, which has no
-    /// body, can be sent again if it is idempotent.
+    /// The connection, which was kept from earlier requests, ended or failed without a byte of a
+    /// response: most likely as the server closed it before the request came. The request, which has
+    /// no body, can be sent again if it is idempotent. On a fresh connection it was the request that
+    /// failed, and that is for its client to know.
     #[error("connection closed before a response")]
     Unanswered(Box<Request<Body>>),
 }
@@ -57,14 +64,21 @@ impl Client {
     /// A client on a fresh connection.
     #[must_use]
     pub fn new(io: Io) -> Self {
-        Self(Rc::new(RefCell::new(Conn::new(io))))
+        Self::on(Conn::new(io))
+    }
+
+    fn on(conn: Conn) -> Self {
+        Self {
+            conn: Rc::new(RefCell::new(conn)),
+            reused: false,
+        }
     }
 
     /// Whether the server still holds the connection open and has sent nothing unasked.
     #[must_use]
     pub fn is_open(&self) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        let mut conn = self.0.borrow_mut();
+        let mut conn = self.conn.borrow_mut();
         conn.read.is_empty() && conn.poll_read_idle(&mut cx).is_pending()
     }
 
@@ -79,12 +93,12 @@ impl Client {
         interim: &Interim,
         pool: &Rc<Pool>,
     ) -> Result<(Response<Body>, Option<Tunnel>), SendError> {
-        let conn = self.0;
+        let Self { conn, reused } = self;
         let method = request.method().clone();
         let version = request.version();
         let has_body = !request.body().is_end();
         let (head, upload) = start(&conn, request).await;
-        let unsent = (!has_body).then(|| Box::new(head.map(|()| Body::Empty)));
+        let unsent = (reused && !has_body).then(|| Box::new(head.map(|()| Body::Empty)));
         let head = final_head(&conn, &method, unsent, interim).await?;
         let ResponseHead {
             mut response,
@@ -138,7 +152,7 @@ impl Lease {
             // touches the socket again.
             let fresh = conn.replace(Conn::new(Io::closed()));
             if let Some(pool) = self.pool.upgrade() {
-                pool.put(Client(Rc::new(RefCell::new(fresh))));
+                pool.put(Client::on(fresh));
             }
         }
     }
@@ -245,10 +259,11 @@ async fn final_head(
 /// Waits for a head, whatever becomes of the request's body meanwhile: a server may answer and
 /// close without reading it.
 async fn response_head(conn: &Shared, method: &Method) -> Result<ResponseHead, SendError> {
+    let mut arrival = Arrival::default();
     std::future::poll_fn(|cx| {
         loop {
             let mut conn = conn.borrow_mut();
-            if !conn.read.is_empty() {
+            if arrival.is_due(&mut conn.read) {
                 match parse_response(&mut conn.read, method) {
                     Ok(Some(head)) => return Poll::Ready(Ok(head)),
                     Ok(None) => {}

@@ -142,10 +142,10 @@ pub(super) fn informational(response: &Response<()>, out: &mut BytesMut) {
     out.put_slice(b"\r\n");
 }
 
-/// Writes a request's head.
+/// Writes a request's head. One of HTTP/1.0 whose length nobody knows goes out as HTTP/1.1, which
+/// alone has chunks (RFC 9112 6.1).
 pub(super) fn request(request: &Request<Body>, out: &mut BytesMut) -> Encoder {
     let headers = request.headers();
-    let version = request.version();
     let encoder = match announced(headers, request.body()) {
         Length::Known(len) => Encoder::Length(len),
         Length::Unknown => Encoder::Chunked,
@@ -154,7 +154,8 @@ pub(super) fn request(request: &Request<Body>, out: &mut BytesMut) -> Encoder {
     out.put_slice(request.method().as_str().as_bytes());
     out.put_u8(b' ');
     write_target(request, out);
-    out.put_slice(if version == Version::HTTP_10 {
+    let is_old = request.version() == Version::HTTP_10 && encoder != Encoder::Chunked;
+    out.put_slice(if is_old {
         b" HTTP/1.0\r\n"
     } else {
         b" HTTP/1.1\r\n"

@@ -18,6 +18,8 @@ pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Most header lines of a head.
 const MAX_HEADERS: usize = 128;
 
+const BARE_LINE_FEED: Refusal = Refusal::bad("line ended by a bare LF");
+
 /// Why a request is refused; the connection closes after the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{reason}")]
@@ -67,6 +69,9 @@ impl Refusal {
 /// # Errors
 /// [`Refusal`] when it is not a request that can be passed on without doubt.
 pub(super) fn parse_request(buf: &mut BytesMut) -> Result<Option<RequestHead>, Refusal> {
+    if buf.starts_with(b"\n") {
+        return Err(BARE_LINE_FEED);
+    }
     let mut lines = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut lines);
     let len = match parsed.parse(buf) {
@@ -87,7 +92,7 @@ pub(super) fn parse_request(buf: &mut BytesMut) -> Result<Option<RequestHead>, R
         });
     }
     if has_bare_line_feed(&buf[..len]) {
-        return Err(Refusal::bad("line ended by a bare LF"));
+        return Err(BARE_LINE_FEED);
     }
     // `parse` returned `Complete`, so these three are set.
     let (Some(method), Some(path), Some(minor)) = (parsed.method, parsed.path, parsed.version)
@@ -133,7 +138,7 @@ fn finish_request(mut request: Request<()>) -> Result<RequestHead, Refusal> {
 
 /// Holds the request to one name. A target that names a host does so in place of `Host` (RFC 9112
 /// 3.2.2), so that nobody further on goes by another one; no `Host` at all is left to the server.
-fn judge_host(request: &mut Request<()>) -> Result<(), Refusal> {
+fn judge_host<B>(request: &mut Request<B>) -> Result<(), Refusal> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -156,6 +161,21 @@ fn judge_host(request: &mut Request<()>) -> Result<(), Refusal> {
         request.headers_mut().insert(HOST, value);
     }
     Ok(())
+}
+
+/// Holds an HTTP/2 request that carries one of HTTP/1 to what is asked of those that come as such:
+/// one name, and one length, as HTTP/2 lets equal ones pass. Of the rest HTTP/2 asks as much.
+///
+/// # Errors
+/// [`Refusal`] when an application could read it otherwise than the policy did.
+pub fn judge_carried<B>(request: &mut Request<B>) -> Result<(), Refusal> {
+    pass_length_once(request.headers_mut());
+    match request.uri().authority() {
+        // It becomes the only `Host`.
+        Some(authority) if is_host(authority) => Ok(()),
+        Some(_) => Err(Refusal::bad("bad request target")),
+        None => judge_host(request),
+    }
 }
 
 /// Whether it is a host and a port alone.
@@ -243,11 +263,7 @@ pub(super) fn parse_response(
         response.headers_mut().remove(CONTENT_LENGTH);
     }
     let framing = response_framing(&response, method)?;
-    let mut lengths = response.headers().get_all(CONTENT_LENGTH).iter();
-    if let (Some(length), Some(_)) = (lengths.next().cloned(), lengths.next()) {
-        // They are equal, and one is passed on.
-        response.headers_mut().insert(CONTENT_LENGTH, length);
-    }
+    pass_length_once(response.headers_mut());
     let keep_alive = framing != ResponseFraming::UntilClose
         && !has_both
         && keeps_alive(response.headers(), response.version());
@@ -279,6 +295,15 @@ fn response_framing(
         };
     }
     Ok(length.map_or(ResponseFraming::UntilClose, ResponseFraming::Length))
+}
+
+/// Of lengths that are equal, one is passed on.
+fn pass_length_once(headers: &mut HeaderMap) {
+    if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some()
+        && let Some(length) = headers.get(CONTENT_LENGTH).cloned()
+    {
+        headers.insert(CONTENT_LENGTH, length);
+    }
 }
 
 /// The one length that the header names, however often (RFC 9110 8.6).

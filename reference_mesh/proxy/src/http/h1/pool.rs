@@ -44,8 +44,9 @@ impl Pool {
     #[must_use]
     pub fn take(&self) -> Option<Client> {
         loop {
-            let (_, client) = self.idle.borrow_mut().pop_back()?;
+            let (_, mut client) = self.idle.borrow_mut().pop_back()?;
             if client.is_open() {
+                client.reused = true;
                 return Some(client);
             }
         }

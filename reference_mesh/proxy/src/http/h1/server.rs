@@ -11,6 +11,7 @@ use ::http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Sleep, sleep};
 
+use super::arrival::Arrival;
 use super::conn::{Conn, Shared};
 use super::decode::Decoder;
 use super::encode::{self, Encoder};
@@ -80,22 +81,21 @@ pub async fn serve<S: Service>(
     }
 }
 
-/// Waits for a request; a draining proxy waits no longer.
+/// Waits for a request; a draining proxy takes the one that has arrived, and waits no longer.
 async fn next_request(conn: &Shared, drain: &mut drain::Watch) -> io::Result<Next> {
-    let mut draining = pin!(drain.signaled());
+    let mut draining = pin!(drain.signaled_to_idle());
     // Made when a head has begun and not ended, which for most never happens.
     let mut limit: Option<Pin<Box<Sleep>>> = None;
+    let mut arrival = Arrival::default();
     std::future::poll_fn(|cx| {
         loop {
             let mut conn = conn.borrow_mut();
-            if !conn.read.is_empty() {
+            if arrival.is_due(&mut conn.read) {
                 match parse_request(&mut conn.read) {
                     Ok(Some(head)) => return Poll::Ready(Ok(Next::Request(head))),
                     Ok(None) => {}
                     Err(refusal) => return Poll::Ready(Ok(Next::Refused(refusal))),
                 }
-            } else if draining.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ok(Next::Closed));
             }
             if !conn.read.is_empty() {
                 let limit = limit.get_or_insert_with(|| Box::pin(sleep(HEAD_LIMIT)));
@@ -111,6 +111,9 @@ async fn next_request(conn: &Shared, drain: &mut drain::Watch) -> io::Result<Nex
                 Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Next::Closed)),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if conn.read.is_empty() => {
+                    return draining.as_mut().poll(cx).map(|()| Ok(Next::Closed));
+                }
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -214,6 +217,12 @@ async fn call<O>(
 }
 
 /// Whether the client closed while its request is under way. What it sends early is kept.
+///
+/// A client that only ends its sending (`nc -N`) and still waits is taken for one that is gone: TCP
+/// tells the two apart when something is written to them, and until there is an answer nothing is.
+/// Whoever waits long (a poll, a stream of events) and goes would hold its upstream request for as
+/// long. Clients that close early are many, those that half-close HTTP are few, and `hyper`, and
+/// with it Linkerd's proxy, decides the same way.
 fn is_client_gone(conn: &mut Conn, cx: &mut Context<'_>) -> bool {
     conn.decoder.is_done()
         && conn.read.is_empty()
@@ -273,6 +282,9 @@ async fn send_body(
         // before it has the head: a close without one reads as "not processed", and is retried.
         Err(error) => {
             let _ = tokio::time::timeout(LINGER, flush(conn)).await;
+            if encoder == Encoder::UntilClose {
+                conn.borrow().io.reset_when_dropped();
+            }
             Err(io::Error::other(error))
         }
     }
@@ -322,3 +334,6 @@ async fn close(conn: Shared) {
 fn take_io(conn: &Shared) -> Io {
     conn.replace(Conn::new(Io::closed())).into_io()
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use super::keep_alive::unanswered;
 use super::send::Sending;
 use super::{Incoming, KeepAlive, Settings};
 use crate::http::Interim;
-use crate::http::body::{Body, BodyError};
+use crate::http::body::Body;
 use crate::http::task::{self, Owned};
 use crate::transport::Io;
 
@@ -43,7 +43,7 @@ pub enum SendError {
     /// The request's own body broke off.
     #[error("malformed request body")]
     Request,
-    /// The peer reset the stream.
+    /// The peer reset the stream; `REFUSED_STREAM` also when it went away without a look at it.
     #[error("stream reset: {0}")]
     Reset(Reason),
     /// The connection failed.
@@ -124,12 +124,12 @@ impl Client {
             // A failure has reset the stream, and so reaches whoever waits for the response.
             let flag = broken.insert(Rc::new(Cell::new(false)));
             match started {
-                Poll::Ready(sent) => flag.set(is_broken(&sent)),
+                Poll::Ready(_) => flag.set(sending.is_broken()),
                 Poll::Pending => {
                     let flag = Rc::clone(flag);
                     sent.upload = Some(Owned::spawn(async move {
-                        let sent = std::future::poll_fn(|cx| sending.poll(cx, &mut |_| {})).await;
-                        flag.set(is_broken(&sent));
+                        let _ = std::future::poll_fn(|cx| sending.poll(cx, &mut |_| {})).await;
+                        flag.set(sending.is_broken());
                     }));
                 }
             }
@@ -178,15 +178,15 @@ impl Drop for Sent {
 impl From<h2::Error> for SendError {
     fn from(error: h2::Error) -> Self {
         match error.reason() {
+            // The peer has not looked at the stream, and never will (RFC 9113 6.8). To send it again
+            // here would take a copy of every head; the client, which has it, may.
+            Some(Reason::NO_ERROR) if error.is_go_away() && error.is_remote() => {
+                Self::Reset(Reason::REFUSED_STREAM)
+            }
             Some(reason) if error.is_reset() => Self::Reset(reason),
             _ => Self::Connection(error),
         }
     }
-}
-
-/// Whether it is the request itself that cannot be sent.
-fn is_broken(sent: &Result<(), BodyError>) -> bool {
-    matches!(sent, Err(BodyError::Malformed(_) | BodyError::Incomplete))
 }
 
 async fn drive(

@@ -14,6 +14,7 @@ pub(super) struct Sending {
     body: Body,
     stream: SendStream<Bytes>,
     sent: u64,
+    is_broken: bool,
 }
 
 // === impl Sending ===
@@ -24,7 +25,14 @@ impl Sending {
             body,
             stream,
             sent: 0,
+            is_broken: false,
         }
+    }
+
+    /// Whether the body itself turned out malformed or not whole; a stream that ended under it, or
+    /// a sender that gave up, is something else.
+    pub(super) const fn is_broken(&self) -> bool {
+        self.is_broken
     }
 
     /// Writes the body to its end; the stream is reset when the body breaks off.
@@ -54,7 +62,9 @@ impl Sending {
                 self.stream.send_data(Bytes::new(), true)?;
                 return Poll::Ready(Ok(()));
             };
-            let frame = frame?;
+            let frame = frame.inspect_err(|error| {
+                self.is_broken = matches!(error, BodyError::Malformed(_) | BodyError::Incomplete);
+            })?;
             on_frame(&frame);
             match frame {
                 Frame::Data(data) => {
@@ -81,15 +91,16 @@ impl Sending {
         }
     }
 
-    /// Waits until the peer takes more. One byte is asked for: a piece of a body is then buffered
-    /// whole, and the next one waits.
+    /// Waits until the peer takes more, or the stream ends. One byte is asked for: a piece of a body
+    /// is then buffered whole, and the next one waits.
     fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         self.stream.reserve_capacity(1);
         while self.stream.capacity() == 0 {
             match ready!(self.stream.poll_capacity(cx)) {
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Poll::Ready(Err(error.into())),
-                None => return Poll::Ready(Err(BodyError::Incomplete)),
+                // An ended stream has no capacity; what ended it is for `poll_reset` to say.
+                None => break,
             }
         }
         Poll::Ready(Ok(()))

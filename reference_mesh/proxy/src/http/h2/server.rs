@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use ::http::header::CONTENT_LENGTH;
 use ::http::{HeaderMap, Method, Request, Response, Version};
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::keep_alive::unanswered;
 use super::send::Sending;
@@ -18,6 +20,9 @@ use crate::drain;
 use crate::http::body::{Body, Frame, Length};
 use crate::http::{Interim, Observer, Reply, Service, headers};
 use crate::transport::Io;
+
+/// How long the rest of a client's preface may take.
+const PREFACE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Serves the streams that come on `io` until the client closes or the proxy has drained.
 ///
@@ -40,7 +45,19 @@ pub async fn serve<S: Service + 'static>(
     if let Some(max) = settings.max_reset_streams {
         builder.max_pending_accept_reset_streams(max);
     }
-    let mut connection = builder.handshake::<_, Bytes>(io).await?;
+    let handshake = timeout(PREFACE_LIMIT, builder.handshake::<_, Bytes>(io));
+    let mut connection = tokio::select! {
+        // What has arrived before the drain is still served.
+        biased;
+        connected = handshake => match connected {
+            Ok(connection) => connection?,
+            Err(_) => {
+                tracing::debug!("HTTP/2 client does not finish its preface");
+                return Ok(());
+            }
+        },
+        () = drain.signaled_to_idle() => return Ok(()),
+    };
     let pings = connection.ping_pong();
     // A client that is gone is noticed by its pings alone: idle or not, it is asked.
     let mut gone = pin!(unanswered(pings, settings.keep_alive, || false));
@@ -56,7 +73,10 @@ pub async fn serve<S: Service + 'static>(
                 Some(Err(error)) => return Err(error),
                 None => return Ok(()),
             },
-            Some(_) = streams.join_next() => {}
+            Some(ended) = streams.join_next() => if !draining && matches!(ended, Ok(true)) {
+                draining = true;
+                connection.graceful_shutdown();
+            },
             () = &mut gone => {
                 tracing::debug!("HTTP/2 client does not answer pings");
                 return Ok(());
@@ -69,14 +89,15 @@ pub async fn serve<S: Service + 'static>(
     }
 }
 
+/// Answers one request. Whether the client is to look for another connection.
 async fn stream<S: Service>(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     service: &S,
-) {
+) -> bool {
     if is_without_path(&request) {
         respond.send_reset(Reason::PROTOCOL_ERROR);
-        return;
+        return false;
     }
     let request = request.map(|recv| {
         if recv.is_end_stream() {
@@ -87,11 +108,12 @@ async fn stream<S: Service>(
     });
     let interim = Interim::default();
     let Some(reply) = call(service.call(request, &interim), &interim, &mut respond).await else {
-        return;
+        return false;
     };
     let Reply {
         response,
         mut observer,
+        close,
         ..
     } = reply;
     let (mut head, body) = response.into_parts();
@@ -109,12 +131,12 @@ async fn stream<S: Service>(
         Ok(stream) => stream,
         Err(error) => {
             observer.end(None, Some(&error.into()));
-            return;
+            return false;
         }
     };
     if ends {
         observer.end(None, None);
-        return;
+        return close;
     }
     let mut sending = Sending::new(body, stream);
     let mut trailers: Option<HeaderMap> = None;
@@ -126,6 +148,7 @@ async fn stream<S: Service>(
     })
     .await;
     observer.end(trailers.as_ref(), result.as_ref().err());
+    close
 }
 
 /// Whether `:path` is missing, which makes a request malformed (RFC 9113 8.3.1). h2 lets it through
@@ -174,3 +197,6 @@ fn reset_of<O>(reply: &Reply<O>) -> Option<Reason> {
 /// that speaks HTTP/2 gets the same reset; others get the response.
 #[derive(Clone, Copy, Debug)]
 pub struct UpstreamReset(pub Reason);
+
+#[cfg(test)]
+mod tests;

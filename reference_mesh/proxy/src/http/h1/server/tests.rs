@@ -1,0 +1,46 @@
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::{Closed, serve};
+use crate::drain;
+use crate::http::test_service::{Quiet, connection};
+use crate::transport::Io;
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// What the client gets of a proxy that drains before it looks at the connection.
+async fn served_at_drain(mut client: TcpStream, io: Io) -> String {
+    let (trigger, mut watch) = drain::channel();
+    let drained = tokio::spawn(trigger.drain(Duration::from_secs(60)));
+    watch.signaled().await;
+    let service = Quiet::default();
+    let closed = serve(io, &service, &mut watch).await.expect("served");
+    assert_eq!(closed, Closed::Normally);
+    drop(watch);
+    assert!(drained.await.expect("joined"));
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.expect("read");
+    answer
+}
+
+#[tokio::test]
+async fn a_request_that_came_before_the_drain_is_answered() {
+    // Read by detection, or still in the socket.
+    let (client, io) = connection().await;
+    let detected = served_at_drain(client, io.with_prefix(REQUEST.into())).await;
+    let (mut client, io) = connection().await;
+    client.write_all(REQUEST).await.expect("write");
+    let unread = served_at_drain(client, io).await;
+    for answer in [detected, unread] {
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_ends_with_the_drain() {
+    let (client, io) = connection().await;
+    assert_eq!(served_at_drain(client, io).await, "");
+}
