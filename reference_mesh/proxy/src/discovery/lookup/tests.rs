@@ -1,5 +1,6 @@
 //! Look-ups against a control plane in the same process.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -158,7 +159,7 @@ fn settings() -> Settings {
         context_token: String::new(),
         workload: "workload".to_owned(),
         networks: vec!["10.0.0.0/8".parse().expect("valid")],
-        outbound_idle: Duration::from_secs(5),
+        outbound_idle: Duration::from_millis(10),
         inbound_idle: Duration::from_secs(90),
         streams: ControlStreams::default(),
         detect_timeout: Duration::from_secs(10),
@@ -325,6 +326,27 @@ async fn without_a_profile_there_is_an_empty_one() {
     let world = world(Vec::new(), vec![refused], Vec::new()).await;
     let profile = world.discovery.profile("web.ns:80").await.borrow().clone();
     assert!(profile.fqn.is_none() && profile.endpoint.is_none());
+}
+
+/// Look-ups of which nothing is known, and of which nothing comes to be known.
+#[tokio::test]
+async fn what_the_control_plane_does_not_know_is_forgotten_when_nobody_looks() {
+    // More of them than a test lives to see: it asks again and again.
+    let unknown = || vec![Err(Status::not_found("no such target"))];
+    let broken = || vec![Err(Status::internal("broken"))];
+    let policies = (0..100).map(|_| unknown()).collect();
+    let profiles = (0..100).map(|_| broken()).collect();
+    let world = world(policies, profiles, Vec::new()).await;
+    drop(world.discovery.outbound_policy(target()).await);
+    drop(world.discovery.profile("web.ns:80").await);
+    for _ in 0..2 {
+        let ended = poll_fn(|cx| world.discovery.0.tasks.lock().poll_join_next(cx));
+        let ended = tokio::time::timeout(Duration::from_secs(5), ended).await;
+        ended
+            .expect("forgotten")
+            .expect("a task")
+            .expect("no panic");
+    }
 }
 
 #[test]
