@@ -175,9 +175,7 @@ impl Lookup {
         loop {
             let status = follower.run(&feed, open, message).await;
             tracing::warn!(port, %status, "inbound policy watch failed; the last policy holds");
-            if is_final(&status) {
-                return;
-            }
+            // Even an answer that looks final is asked for again: this decides who gets in.
             follower.pause_after(&status).await;
         }
     }

@@ -12,6 +12,10 @@ use linkerd2_proxy_api::destination::{
     AddrSet, DestinationProfile, GetDestination, TlsIdentity, Update, WeightedAddr,
     WeightedAddrSet, tls_identity, update,
 };
+use linkerd2_proxy_api::inbound::inbound_server_policies_server::{
+    InboundServerPolicies, InboundServerPoliciesServer,
+};
+use linkerd2_proxy_api::inbound::{PortSpec, Server as InboundServer};
 use linkerd2_proxy_api::net::TcpAddress;
 use linkerd2_proxy_api::outbound::outbound_policies_server::{
     OutboundPolicies, OutboundPoliciesServer,
@@ -30,6 +34,7 @@ use super::apply;
 use crate::config::{Config, ControlAddr, ControlStreams};
 use crate::control::{Client, Resolver};
 use crate::discovery::{Discovery, EndpointsState, Settings};
+use crate::policy::inbound::Protocol as InboundProtocol;
 use crate::policy::outbound::{Dispatcher, Distribution, Policy, Protocol, Queue};
 use crate::telemetry::Telemetry;
 use crate::tls::test_pki::Authority;
@@ -47,6 +52,7 @@ struct Fake {
     policies: Arc<Mutex<Vec<Script<OutboundPolicy>>>>,
     profiles: Arc<Mutex<Vec<Script<DestinationProfile>>>>,
     endpoints: Arc<Mutex<Vec<Script<Update>>>>,
+    servers: Arc<Mutex<Vec<Script<InboundServer>>>>,
 }
 
 fn answer<T: Send + 'static>(
@@ -97,29 +103,50 @@ impl Destination for Fake {
     }
 }
 
+#[tonic::async_trait]
+impl InboundServerPolicies for Fake {
+    type WatchPortStream = Answers<InboundServer>;
+
+    async fn get_port(&self, _: Request<PortSpec>) -> Result<Response<InboundServer>, Status> {
+        Err(Status::unimplemented("not used by proxies"))
+    }
+
+    async fn watch_port(
+        &self,
+        _: Request<PortSpec>,
+    ) -> Result<Response<Answers<InboundServer>>, Status> {
+        answer(&self.servers)
+    }
+}
+
 struct World {
     discovery: Discovery,
     _server: JoinSet<()>,
 }
 
-/// A control plane that answers so, and look-ups in it.
+/// A control plane that answers so about outbound traffic, and look-ups in it.
 async fn world(
     policies: Vec<Script<OutboundPolicy>>,
     profiles: Vec<Script<DestinationProfile>>,
     endpoints: Vec<Script<Update>>,
 ) -> World {
-    let shared = |list| Arc::new(Mutex::new(list));
-    let fake = Fake {
-        policies: shared(policies),
+    world_of(Fake {
+        policies: Arc::new(Mutex::new(policies)),
         profiles: Arc::new(Mutex::new(profiles)),
         endpoints: Arc::new(Mutex::new(endpoints)),
-    };
+        servers: Arc::default(),
+    })
+    .await
+}
+
+async fn world_of(fake: Fake) -> World {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let port = listener.local_addr().expect("bound").port();
     let mut server = JoinSet::new();
     server.spawn(async move {
         let served = Server::builder()
             .add_service(OutboundPoliciesServer::new(fake.clone()))
+            .add_service(InboundServerPoliciesServer::new(fake.clone()))
             .add_service(DestinationServer::new(fake))
             .serve_with_incoming(TcpIncoming::from(listener));
         served.await.expect("served");
@@ -347,6 +374,29 @@ async fn what_the_control_plane_does_not_know_is_forgotten_when_nobody_looks() {
             .expect("a task")
             .expect("no panic");
     }
+}
+
+#[tokio::test]
+async fn a_ports_policy_is_followed_even_after_an_answer_that_looks_final() {
+    let refused = |status| vec![Err(status)];
+    let servers = vec![
+        refused(Status::invalid_argument("no such workload")),
+        refused(Status::failed_precondition("not yet")),
+        vec![Ok(InboundServer::default())],
+    ];
+    let fake = Fake {
+        policies: Arc::default(),
+        profiles: Arc::default(),
+        endpoints: Arc::default(),
+        servers: Arc::new(Mutex::new(servers)),
+    };
+    let world = world_of(fake).await;
+    let mut policy = world.discovery.inbound(8080);
+    // An empty message is no policy, and nobody gets in by it; the default one lets in.
+    until(&mut policy, |policy| {
+        matches!(policy.protocol, InboundProtocol::Invalid(_))
+    })
+    .await;
 }
 
 #[test]
