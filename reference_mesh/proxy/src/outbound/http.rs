@@ -13,6 +13,7 @@ use super::endpoint::{Endpoint, Sent};
 use super::observer::{Exchange, GrpcStatus, InFlight, Observer};
 use super::routes::{Choice, Routes, Rule};
 use super::target::{Kind, Target, http_routes};
+use crate::balance::Pending;
 use crate::http::error::{Client, ProxyError};
 use crate::http::filters;
 use crate::http::headers::{self, DST_CANONICAL, ORIG_PROTO, PROXY_CONNECTION, REQUIRE_ID};
@@ -97,13 +98,13 @@ impl Service {
         for _ in 0..MAX_REDISPATCHES {
             let connect =
                 async |endpoint: &Endpoint| endpoint.connection(endpoint.carriage(&request)).await;
-            let (endpoint, connection) = choice.backend.acquire(connect).await?;
+            let (endpoint, pending, connection) = choice.backend.acquire(connect).await?;
             if let Some(required) = &required
                 && !required.to_str().is_ok_and(|id| endpoint.satisfies(id))
             {
                 return Err(ProxyError::RequireId);
             }
-            let exchange = begin(choice, &endpoint);
+            let exchange = begin(choice, &endpoint, pending);
             match endpoint
                 .send(connection, request, authority.clone(), interim)
                 .await?
@@ -210,13 +211,13 @@ impl HttpService for Service {
     }
 }
 
-fn begin(choice: &Choice, endpoint: &Rc<Endpoint>) -> Exchange {
+fn begin(choice: &Choice, endpoint: &Rc<Endpoint>, pending: Pending) -> Exchange {
     endpoint.requests.request();
     choice.metrics.requests.increment();
     Exchange {
         endpoint: Rc::clone(endpoint),
         backend: choice.metrics.clone(),
-        pending: Some(endpoint.load.begin()),
+        pending: Some(pending),
         sent: Instant::now(),
     }
 }
