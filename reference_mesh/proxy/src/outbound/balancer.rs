@@ -93,7 +93,7 @@ impl Balancer {
             return Err(ProxyError::FailFast);
         }
         // The common case waits for nothing, and so reads no clock twice.
-        if let Some(endpoint) = self.pick()
+        if let Some(endpoint) = self.pick(Endpoint::is_ready)
             && let Ok(acquired) = self.reach(endpoint, &connect).await
         {
             return Ok(acquired);
@@ -131,7 +131,7 @@ impl Balancer {
                 return Err(ProxyError::FailFast);
             }
             let changed = self.changed.notified();
-            if let Some(endpoint) = self.pick() {
+            if let Some(endpoint) = self.pick(Endpoint::is_ready_after_pause) {
                 match timeout_at(deadline, self.reach(endpoint, &connect)).await {
                     Ok(Ok(acquired)) => return Ok(acquired),
                     Ok(Err(_)) => continue,
@@ -142,18 +142,21 @@ impl Balancer {
                 () = changed => {}
                 () = reached(self.next_retry()) => {}
                 () = sleep_until(deadline) => {
-                    self.fail_fast();
+                    // With an endpoint for others, the trouble is this request's alone.
+                    if !self.is_available() {
+                        self.fail_fast();
+                    }
                     return Err(ProxyError::FailFast);
                 }
             }
         }
     }
 
-    fn pick(&self) -> Option<Rc<Endpoint>> {
+    fn pick(&self, is_ready: impl Fn(&Endpoint) -> bool) -> Option<Rc<Endpoint>> {
         let now = Instant::now();
         let endpoints = self.endpoints.borrow();
         let cost = |endpoint: &Rc<Endpoint>| endpoint.load.cost(now);
-        pick(&endpoints, |endpoint| endpoint.is_ready(), cost).cloned()
+        pick(&endpoints, |endpoint| is_ready(endpoint), cost).cloned()
     }
 
     /// When the first endpoint's pause ends.
@@ -303,7 +306,7 @@ async fn probe(balancer: Weak<Balancer>, session: Session, changed: Rc<Notify>) 
     loop {
         let updated = changed.notified();
         let picked = match balancer.upgrade() {
-            Some(balancer) => balancer.pick(),
+            Some(balancer) => balancer.pick(Endpoint::is_ready_after_pause),
             None => return,
         };
         if let Some(endpoint) = picked {

@@ -136,9 +136,16 @@ impl Endpoint {
         })
     }
 
-    /// Whether requests may go to it: nothing speaks against reaching it.
+    /// Whether requests may go to it: it has a connection for one, or nothing speaks against making
+    /// one.
     pub(super) fn is_ready(&self) -> bool {
-        self.failures.get() == 0
+        self.failures.get() == 0 || self.current_shared().is_some() || self.pool().has_open()
+    }
+
+    /// As [`Self::is_ready`], for a request that may need a connection of its own: that is made
+    /// after pauses.
+    pub(super) fn is_ready_after_pause(&self) -> bool {
+        self.is_ready() && self.retry_at().is_none_or(|at| at <= Instant::now())
     }
 
     /// When to try again to reach it; none when the last attempt succeeded.

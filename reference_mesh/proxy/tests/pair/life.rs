@@ -183,3 +183,26 @@ async fn an_endpoint_that_swallows_connections_is_retried_by_no_request() {
     assert_eq!(slow, 1, "requests that waited for the silent endpoint");
     served.abort();
 }
+
+/// As when its queue of connections to accept is full for a moment.
+#[tokio::test]
+async fn an_endpoint_that_takes_no_more_connections_keeps_those_it_has() {
+    let mesh = Mesh::start(plain_state()).await;
+    let served = serve(mesh.listen(), EMPTY);
+    let answer = exchange(mesh.dial(), REQUEST).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+
+    mesh.server.netns.refuse_connections(4143);
+    // An upgrade goes on a connection of its own, of which there is none.
+    let upgrade = "GET / HTTP/1.1\r\nHost: web\r\nConnection: upgrade, close\r\nUpgrade: x\r\n\r\n";
+    let refused = tokio::spawn(exchange(mesh.dial(), upgrade));
+    let mut after = 0;
+    while after < 10 {
+        after += usize::from(refused.is_finished());
+        let answer = exchange(mesh.dial(), REQUEST).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    let answer = refused.await.expect("answered");
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    served.abort();
+}

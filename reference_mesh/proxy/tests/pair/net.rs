@@ -112,6 +112,23 @@ impl Netns {
                 }}
             }}"
         );
+        self.nft(&rules);
+    }
+
+    /// From now on nobody gets a new connection to `port`; those that are open stay.
+    pub(crate) fn refuse_connections(&self, port: u16) {
+        let rules = format!(
+            "table ip refuse {{
+                chain inbound {{
+                    type filter hook input priority filter;
+                    ct state new tcp dport {port} reject with tcp reset
+                }}
+            }}"
+        );
+        self.nft(&rules);
+    }
+
+    fn nft(&self, rules: &str) {
         let mut nft = Command::new("nft");
         nft.args(["-f", "-"]).stdin(Stdio::piped());
         let mut nft = self.enter(move || nft.spawn()).expect(NEEDS);
