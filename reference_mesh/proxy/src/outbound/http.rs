@@ -38,7 +38,6 @@ pub(super) struct Service {
 struct Answer {
     response: Response<Body>,
     tunnel: Option<Tunnel>,
-    exchange: Exchange,
     close: bool,
 }
 
@@ -82,6 +81,7 @@ impl Service {
     }
 
     /// One attempt to carry `request` by `rule`. Timeouts and retries of the route wrap this call.
+    /// Whatever comes of it, what an endpoint has taken is in `exchange`.
     async fn dispatch(
         &self,
         rule: &Rule,
@@ -89,6 +89,7 @@ impl Service {
         authority: Authority,
         path_len: usize,
         interim: &Interim,
+        exchange: &mut Option<Exchange>,
     ) -> Result<Answer, ProxyError> {
         let choice = rule
             .choose()
@@ -104,7 +105,7 @@ impl Service {
             {
                 return Err(ProxyError::RequireId);
             }
-            let exchange = begin(choice, &endpoint, pending);
+            *exchange = Some(begin(choice, &endpoint, pending));
             match endpoint
                 .send(connection, request, authority.clone(), interim)
                 .await?
@@ -116,11 +117,13 @@ impl Service {
                     return Ok(Answer {
                         response,
                         tunnel,
-                        exchange,
                         close,
                     });
                 }
-                Sent::Unsent(unsent) => request = *unsent,
+                Sent::Unsent(unsent) => {
+                    *exchange = None;
+                    request = *unsent;
+                }
             }
         }
         Err(ProxyError::Io(
@@ -149,8 +152,9 @@ impl Service {
         observer.rule = Some(Rc::clone(&rule));
         filters::on_request(&rule.policy.filters, &mut request, path_len)?;
         let request = request.map(|body| body.counted(&rule.metrics.frame_size));
+        let exchange = &mut observer.exchange;
         let mut answer = self
-            .dispatch(&rule, request, authority, path_len, interim)
+            .dispatch(&rule, request, authority, path_len, interim, exchange)
             .await?;
         filters::on_response(&rule.policy.filters, answer.response.headers_mut());
         Ok(answer)
@@ -172,8 +176,7 @@ impl Service {
             "HTTP request failed"
         );
         let response = error.respond(client);
-        observer.status = response.status();
-        observer.error = Some(error.route_label());
+        observer.failed(error.route_label(), response.status());
         Reply {
             response,
             observer,
@@ -212,13 +215,12 @@ impl HttpService for Service {
 }
 
 fn begin(choice: &Choice, endpoint: &Rc<Endpoint>, pending: Pending) -> Exchange {
-    endpoint.requests.request();
-    choice.metrics.requests.increment();
     Exchange {
         endpoint: Rc::clone(endpoint),
         backend: choice.metrics.clone(),
         pending: Some(pending),
         sent: Instant::now(),
+        answered: false,
     }
 }
 
@@ -244,7 +246,6 @@ fn reply(answer: Answer, mut observer: Observer) -> Reply<Observer> {
     let Answer {
         mut response,
         tunnel,
-        exchange,
         close,
     } = answer;
     let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -261,7 +262,9 @@ fn reply(answer: Answer, mut observer: Observer) -> Reply<Observer> {
     if let Some(grpc) = &mut observer.grpc {
         grpc.0 = GrpcStatus::read(response.headers());
     }
-    observer.exchange = Some(exchange);
+    if let Some(exchange) = &mut observer.exchange {
+        exchange.answered();
+    }
     Reply {
         response,
         observer,
