@@ -57,6 +57,9 @@ pub struct Inbound {
     telemetry: Telemetry,
     /// What foreign TLS asks for, by clients' own choice.
     server_names: Distinct,
+    /// What transport headers name, by peers' own choice.
+    header_names: Distinct,
+    header_ports: Distinct,
     credentials: Credentials,
     dialer: Dialer,
     apps: RefCell<HashMap<SocketAddr, Rc<App>>>,
@@ -133,6 +136,8 @@ impl Inbound {
             discovery,
             telemetry,
             server_names: Distinct::default(),
+            header_names: Distinct::default(),
+            header_ports: Distinct::default(),
             credentials,
             dialer,
             apps: RefCell::default(),

@@ -57,10 +57,13 @@ impl Inbound {
             Some(Kind::Http1(_)) => ("http/1", Announced::Http(Http::Http1)),
             Some(Kind::Http2(_)) => ("http/2", Announced::Http(Http::Http2)),
         };
-        let name = (!header.name.is_empty()).then_some(header.name.as_str());
-        self.telemetry
-            .transport_header(label, port, name, client_id.as_str());
-        if name.is_some() {
+        self.telemetry.transport_header(
+            label,
+            self.header_ports.shown(&port.to_string()),
+            self.header_names.shown(&header.name),
+            client_id.as_str(),
+        );
+        if !header.name.is_empty() {
             return self.refuse(original_dst, "unexpected", "this proxy is no gateway");
         }
         if port == 0 || port == self.config.inbound.listen.port() {
