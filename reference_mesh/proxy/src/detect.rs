@@ -146,6 +146,8 @@ pub enum Tls {
     None,
     /// Nothing, for as long as the time-out.
     TimedOut,
+    /// The end.
+    Closed,
 }
 
 /// Looks for a ClientHello; what was read is put back.
@@ -183,7 +185,11 @@ async fn read_tls(io: &mut (impl AsyncRead + Unpin), buf: &mut BytesMut) -> io::
     buf.reserve(512);
     while buf.len() < MAX_CLIENT_HELLO_BYTES {
         if io.read_buf(buf).await? == 0 {
-            return Ok(Tls::None);
+            return Ok(if buf.is_empty() {
+                Tls::Closed
+            } else {
+                Tls::None
+            });
         }
         match tls::peek(buf) {
             ClientHello::Incomplete => {}

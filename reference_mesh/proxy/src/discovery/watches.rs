@@ -72,6 +72,16 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, V: Send + Sync + 'static> Wat
         (subscription, Some(Box::pin(task)))
     }
 
+    /// Whether `key` is watched.
+    pub(super) fn contains(&self, key: &K) -> bool {
+        self.entries.lock().contains_key(key)
+    }
+
+    /// Values that are watched.
+    pub(super) fn len(&self) -> usize {
+        self.entries.lock().len()
+    }
+
     /// Returns when nobody looked for the idle time; the entry is then gone.
     async fn expired(&self, key: &K, feed: &Feed<V>) {
         loop {

@@ -29,7 +29,7 @@ impl Inbound {
             Tls::TimedOut => {
                 return self.refuse(original_dst, "tls detection timeout", "no bytes");
             }
-            Tls::Hello(_) | Tls::None => {
+            Tls::Hello(_) | Tls::None | Tls::Closed => {
                 let reason = "only mesh TLS for this workload is served on the proxy's port";
                 return self.refuse(original_dst, "unexpected", reason);
             }
@@ -73,7 +73,7 @@ impl Inbound {
             client,
             target: SocketAddr::new(original_dst.ip(), port),
             tls,
-            policy: RefCell::new(self.discovery.inbound(port)),
+            policy: RefCell::new(self.policy_of(port)?),
         };
         self.serve_session(io.with_prefix(rest.freeze()), session, announced)
             .await

@@ -11,7 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 
-use rustix::thread::{UnshareFlags, unshare_unsafe};
+use rustix::process::Uid;
+use rustix::thread::{UnshareFlags, set_thread_res_uid, unshare_unsafe};
 
 /// Said when the system refuses.
 const NEEDS: &str = "these tests make network namespaces and redirect traffic in them: run them as \
@@ -65,6 +66,19 @@ impl Netns {
         let stream = self.enter(move || TcpStream::connect(addr))?;
         stream.set_nonblocking(true)?;
         tokio::net::TcpStream::from_std(stream)
+    }
+
+    /// Connects as `uid`, whose traffic may be spared by the redirection.
+    pub(crate) fn connect_as(&self, uid: u32, addr: SocketAddr) -> tokio::net::TcpStream {
+        let connect = move || {
+            let uid = Uid::from_raw(uid);
+            set_thread_res_uid(uid, uid, uid).expect(NEEDS);
+            TcpStream::connect(addr).expect("connect")
+        };
+        // Of a thread that ends with it; it is in the namespace of the one that starts it.
+        let stream = self.enter(move || thread::spawn(connect).join().expect("connect"));
+        stream.set_nonblocking(true).expect("socket");
+        tokio::net::TcpStream::from_std(stream).expect("runtime")
     }
 
     /// Starts `program` as `uid`. It dies with the thread inside.

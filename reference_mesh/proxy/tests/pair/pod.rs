@@ -1,6 +1,7 @@
 //! The sidecar in a namespace, with its identity and its part of the control plane.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -9,6 +10,7 @@ use std::time::Duration;
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::control::Control;
@@ -83,6 +85,11 @@ impl Pod {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         pod
+    }
+
+    /// A connection that this pod's proxy does not see.
+    pub(crate) fn connect_past_proxy(&self, addr: SocketAddr) -> TcpStream {
+        self.netns.connect_as(PROXY_UID, addr)
     }
 
     /// The answer of the admin port, if it gives one.
