@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::control::Control;
-use crate::net::Netns;
+use crate::net::{Netns, undisturbed};
 
 /// The user that redirection spares.
 const PROXY_UID: u32 = 2102;
@@ -129,7 +129,8 @@ fn lay_out(dir: &Path, name: &str) -> PathBuf {
     fs::write(dir.join("csr.der"), csr.der()).expect("write");
     fs::write(dir.join("token"), "token").expect("write");
     let binary = dir.join("linkerd2-proxy");
-    fs::copy(env!("CARGO_BIN_EXE_linkerd2-proxy"), &binary).expect("copy");
+    // No program runs that another process can still write to.
+    undisturbed(|| fs::copy(env!("CARGO_BIN_EXE_linkerd2-proxy"), &binary)).expect("copy");
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).expect("mode");
     binary
 }
