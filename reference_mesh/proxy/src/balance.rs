@@ -2,8 +2,8 @@
 //!
 //! Load is the latency of an endpoint times its requests under way. A slower answer counts at once
 //! and a faster one by and by, so an endpoint that turns slow is left at its first slow answer and
-//! is tried again later. An endpoint that cannot be reached is not picked before its pause ends;
-//! the request that found out goes to another one.
+//! is tried again later. An endpoint that could not be reached is not picked until it was; the
+//! request that found out goes to another one, and the attempts go on beside the requests.
 
 mod ewma;
 mod p2c;

@@ -16,6 +16,11 @@ const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
 /// Bytes in which HTTP must show.
 const MAX_HTTP_BYTES: usize = 1024;
 
+/// What bytes are taken for that may become a request, when there is no more time or room to look:
+/// the HTTP server waits for the rest, and refuses it. As bytes, they would get past all that judges
+/// requests.
+const UNDECIDED: Detected = Detected::Http(Http::Http1);
+
 /// What a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Http {
@@ -46,7 +51,8 @@ pub async fn http(mut io: Io, timeout: Duration) -> io::Result<(Detected, Io)> {
     let mut buf = BytesMut::new();
     let detected = match tokio::time::timeout(timeout, read_http(&mut io, &mut buf)).await {
         Ok(detected) => detected?,
-        Err(_) => Detected::TimedOut,
+        Err(_) if buf.is_empty() => Detected::TimedOut,
+        Err(_) => UNDECIDED,
     };
     Ok((detected, io.with_prefix(buf.freeze())))
 }
@@ -65,10 +71,10 @@ async fn read_http(io: &mut (impl AsyncRead + Unpin), buf: &mut BytesMut) -> io:
             return Ok(detected);
         }
     }
-    Ok(Detected::Other)
+    Ok(UNDECIDED)
 }
 
-/// What the bytes are, once there are enough of them.
+/// What the bytes are, once there are enough of them; none while they may become HTTP.
 fn judge_http(bytes: &[u8]) -> Option<Detected> {
     let seen = bytes.len().min(H2_PREFACE.len());
     if bytes[..seen] == H2_PREFACE[..seen] {
@@ -81,21 +87,54 @@ fn judge_http(bytes: &[u8]) -> Option<Detected> {
             Some(Detected::Http(Http::Http1))
         }
         Ok(_) | Err(httparse::Error::TooManyHeaders) => None,
-        // A request line that is HTTP/1 and headers that are not: the HTTP server refuses it.
-        Err(_) if is_request_line(bytes) => Some(Detected::Http(Http::Http1)),
+        // The HTTP server refuses it.
+        Err(_) if names_http(first_line(bytes)) => Some(Detected::Http(Http::Http1)),
+        Err(_) if may_name_http(first_line(bytes)) => None,
         Err(_) => Some(Detected::Other),
     }
 }
 
-/// Whether the first line names HTTP, in whatever way: an application that is less strict than this
-/// proxy must not get as bytes what nobody has judged as a request.
-fn is_request_line(bytes: &[u8]) -> bool {
-    let line = bytes
-        .split(|byte| *byte == b'\n')
-        .next()
-        .unwrap_or_default();
+/// The first line that is not empty, with its end if that is there.
+fn first_line(bytes: &[u8]) -> &[u8] {
+    let lines = after_space(bytes).split_inclusive(|byte| *byte == b'\n');
+    { lines }.next().unwrap_or_default()
+}
+
+/// Whether the line names HTTP, in whatever way: an application that is less strict than this proxy
+/// must not get as bytes what nobody has judged as a request.
+fn names_http(line: &[u8]) -> bool {
     line.windows(b" HTTP/".len())
-        .any(|window| window.eq_ignore_ascii_case(b" HTTP/"))
+        .any(|window| is_space(window[0]) && window[1..].eq_ignore_ascii_case(b"HTTP/"))
+}
+
+/// Whether the line is text that has not ended, and begins as requests do: with a word and, however
+/// far from it, what may be a path or a URL.
+fn may_name_http(line: &[u8]) -> bool {
+    let method = line.iter().take_while(|byte| is_token(**byte)).count();
+    let is_apart = line.get(method).is_none_or(|byte| is_space(*byte));
+    let rest = after_space(&line[method..]);
+    let scheme = &rest[..rest.len().min(b"http".len())];
+    let is_target = matches!(rest.first(), Some(b'/' | b'*'))
+        || b"http"[..scheme.len()].eq_ignore_ascii_case(scheme);
+    let is_text = |byte: &u8| *byte != b'\n' && (!byte.is_ascii_control() || is_space(*byte));
+    is_apart && is_target && line.iter().all(is_text)
+}
+
+fn after_space(bytes: &[u8]) -> &[u8] {
+    let spaces = bytes.iter().take_while(|byte| is_space(**byte)).count();
+    &bytes[spaces..]
+}
+
+/// What some take for a space.
+const fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
+/// What methods are made of (RFC 9110 5.6.2).
+const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.')
+        || matches!(byte, b'^'..=b'`' | b'|' | b'~')
 }
 
 /// What a connection that may be TLS begins with.
@@ -107,6 +146,8 @@ pub enum Tls {
     None,
     /// Nothing, for as long as the time-out.
     TimedOut,
+    /// The end.
+    Closed,
 }
 
 /// Looks for a ClientHello; what was read is put back.
@@ -144,7 +185,11 @@ async fn read_tls(io: &mut (impl AsyncRead + Unpin), buf: &mut BytesMut) -> io::
     buf.reserve(512);
     while buf.len() < MAX_CLIENT_HELLO_BYTES {
         if io.read_buf(buf).await? == 0 {
-            return Ok(Tls::None);
+            return Ok(if buf.is_empty() {
+                Tls::Closed
+            } else {
+                Tls::None
+            });
         }
         match tls::peek(buf) {
             ClientHello::Incomplete => {}
@@ -157,7 +202,12 @@ async fn read_tls(io: &mut (impl AsyncRead + Unpin), buf: &mut BytesMut) -> io::
 
 #[cfg(test)]
 mod tests {
-    use super::{Detected, Http, judge_http};
+    use super::{Detected, Http, http, judge_http};
+    use crate::transport::Io;
+    use std::time::Duration;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::Instant;
 
     #[test]
     fn http_is_told_from_other_bytes() {
@@ -174,6 +224,9 @@ mod tests {
             b"GET / HTTP/1.1 \r\n\r\n",
             b"GET / http/1.1\r\n\r\n",
             b"GET / HTTP/3.0\r\n\r\n",
+            b"GET\t/x\tHTTP/1.1\r\n\r\n",
+            b"GET /x\x0bHTTP/1.1\r\n\r\n",
+            b"\r\n GET\t/x\tHTTP/1.1\r\n\r\n",
         ] {
             assert_eq!(judge_http(line), http1, "{line:?}");
         }
@@ -182,5 +235,67 @@ mod tests {
             Some(Detected::Other)
         );
         assert_eq!(judge_http(b"+OK hello there\r\n"), Some(Detected::Other));
+    }
+
+    #[test]
+    fn a_malformed_request_line_is_waited_for() {
+        for line in [
+            &b"GET\t/x"[..],
+            b"GET\t",
+            b" ",
+            b"\r\nGET \t/x",
+            b" GET /x",
+            b"GET /a b",
+            b"get\x0bHttp://x/\xff",
+            b"GET * \r",
+        ] {
+            assert_eq!(judge_http(line), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_request_is_known_at_once() {
+        for bytes in [
+            &b"GET\t/x\n"[..],
+            b"GET\t/\x00",
+            b"PING\r\n",
+            b"*1\r\n$4\r\nPING\r\n",
+            b"\x00\x00\x00\x08\x04\xd2\x16\x2f",
+            b"AMQP\x00\x00\x09\x01",
+            b"<stream:stream to='a'>",
+            b"{\"jsonrpc\":",
+            b"LOGIN me secret",
+            b"JOIN\t#room",
+        ] {
+            assert_eq!(judge_http(bytes), Some(Detected::Other), "{bytes:?}");
+        }
+    }
+
+    /// What is found when a client sends these bytes and then nothing, and after how long.
+    async fn after_a_pause(bytes: &[u8]) -> (Detected, Duration) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let addr = listener.local_addr().expect("bound");
+        let mut client = TcpStream::connect(addr).await.expect("connected");
+        client.write_all(bytes).await.expect("sent");
+        let (server, _) = listener.accept().await.expect("accepted");
+        let started = Instant::now();
+        let (detected, _) = http(Io::plain(server), TIMEOUT).await.expect("open");
+        (detected, started.elapsed())
+    }
+
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_makes_no_request_opaque() {
+        for bytes in [&b"GET /adm"[..], b"G", b"PRI * HTT", b"GET\t/adm"] {
+            let (detected, waited) = after_a_pause(bytes).await;
+            assert_eq!(detected, Detected::Http(Http::Http1), "{bytes:?}");
+            assert!(waited >= TIMEOUT, "{bytes:?}: {waited:?}");
+        }
+        let (detected, waited) = after_a_pause(b"").await;
+        assert_eq!(detected, Detected::TimedOut);
+        assert!(waited >= TIMEOUT, "{waited:?}");
+        let (detected, _) = after_a_pause(b"PING\r\n").await;
+        assert_eq!(detected, Detected::Other);
     }
 }

@@ -41,6 +41,10 @@ use crate::policy::outbound::{Policy, Queue};
 /// until the policy is there.
 const POLICY_LIMIT: Duration = Duration::from_secs(10);
 
+/// Inbound ports that are watched at a time only because clients connect to them. An application
+/// has few; more are a scan, and the look-ups of all share a connection.
+const MAX_UNLISTED_PORTS: usize = 256;
+
 /// What look-ups send along and how long they live.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -167,6 +171,20 @@ impl Discovery {
                 });
         self.0.spawn(task);
         subscription.now()
+    }
+
+    /// Whether the policy of an inbound port is watched.
+    #[must_use]
+    pub fn watches_inbound(&self, port: u16) -> bool {
+        self.0.inbound.contains(&port)
+    }
+
+    /// As [`Self::inbound`], of a port that a client named; none when clients have named too many.
+    #[must_use]
+    pub fn inbound_by_client(&self, port: u16) -> Option<watch::Receiver<Arc<ServerPolicy>>> {
+        let limit = self.0.lookup.settings.inbound.ports.len() + MAX_UNLISTED_PORTS;
+        let has_room = self.watches_inbound(port) || self.0.inbound.len() < limit;
+        has_room.then(|| self.inbound(port))
     }
 
     /// The policy of an inbound port; the default one until the controller answers.

@@ -57,6 +57,9 @@ pub struct Inbound {
     telemetry: Telemetry,
     /// What foreign TLS asks for, by clients' own choice.
     server_names: Distinct,
+    /// What transport headers name, by peers' own choice.
+    header_names: Distinct,
+    header_ports: Distinct,
     credentials: Credentials,
     dialer: Dialer,
     apps: RefCell<HashMap<SocketAddr, Rc<App>>>,
@@ -133,6 +136,8 @@ impl Inbound {
             discovery,
             telemetry,
             server_names: Distinct::default(),
+            header_names: Distinct::default(),
+            header_ports: Distinct::default(),
             credentials,
             dialer,
             apps: RefCell::default(),
@@ -205,22 +210,34 @@ impl Inbound {
         if !self.is_own(original_dst) {
             return self.refuse(original_dst, "unexpected", "destination is not this pod");
         }
-        let policy = self.discovery.inbound(original_dst.port());
-        let is_opaque = matches!(policy.borrow().protocol, Protocol::Opaque);
-        let session = |tls| Session {
+        let port = original_dst.port();
+        let session = |tls, policy| Session {
             client,
             target: original_dst,
             tls,
-            policy: RefCell::new(policy.clone()),
+            policy: RefCell::new(policy),
         };
-        if is_opaque && !mutants::active(Mutant::ServerFirstStalls) {
-            let session = session(InboundTls::None(NoInboundTls::PortSkipped));
+        let early = match self.is_named(port) {
+            true => Some(self.policy_of(port)?),
+            false => None,
+        };
+        if let Some(policy) = &early
+            && matches!(policy.borrow().protocol, Protocol::Opaque)
+            && !mutants::active(Mutant::ServerFirstStalls)
+        {
+            let session = session(InboundTls::None(NoInboundTls::PortSkipped), policy.clone());
             return self
                 .serve_session(Io::plain(tcp), session, Announced::Opaque)
                 .await;
         }
         let (hello, tcp) = detect::tls(tcp, self.config.inbound.direction.detect_timeout).await?;
+        let policy = match early {
+            Some(policy) => policy,
+            None if hello == Tls::Closed => return Ok(()),
+            None => self.policy_of(port)?,
+        };
         match hello {
+            // If its server speaks first, that is now looked up, and known to the next client.
             Tls::TimedOut => self.refuse(
                 original_dst,
                 "tls detection timeout",
@@ -228,22 +245,45 @@ impl Inbound {
             ),
             Tls::Hello(Some(name)) if self.is_own_name(&name) => {
                 let stream = self.accept_tls(tcp, original_dst, false).await?;
-                let session = session(established(&stream));
+                let session = session(established(&stream), policy);
                 self.serve_session(Io::server(stream), session, Announced::Nothing)
                     .await
             }
             Tls::Hello(name) => {
                 let sni = self.server_names.shown(&name.unwrap_or_default()).into();
-                let session = session(InboundTls::Opaque { sni });
+                let session = session(InboundTls::Opaque { sni }, policy);
                 self.serve_session(Io::rewound(tcp), session, Announced::Opaque)
                     .await
             }
-            Tls::None => {
-                let session = session(InboundTls::None(NoInboundTls::NoTlsFromRemote));
+            Tls::None | Tls::Closed => {
+                let no_tls = InboundTls::None(NoInboundTls::NoTlsFromRemote);
+                let session = session(no_tls, policy);
                 self.serve_session(Io::rewound(tcp), session, Announced::Nothing)
                     .await
             }
         }
+    }
+
+    /// Whether somebody else than this client has named the port. Of other ports the policy is
+    /// looked up when there are bytes: a scan of all ports is no reason to.
+    fn is_named(&self, port: u16) -> bool {
+        let ports = &self.config.inbound;
+        ports.ports.contains(&port)
+            || ports.opaque_ports.contains(&port)
+            || self.discovery.watches_inbound(port)
+    }
+
+    /// The policy of a port that a client named.
+    ///
+    /// # Errors
+    /// When clients have named too many. The default policy might let in whom the port's own does
+    /// not.
+    fn policy_of(&self, port: u16) -> io::Result<watch::Receiver<Arc<ServerPolicy>>> {
+        self.discovery.inbound_by_client(port).ok_or_else(|| {
+            // The target is of the client's choice, and so no label here.
+            self.telemetry.tcp_error(true, None, "loadshed");
+            io::Error::other("clients connect to too many ports that the workload does not list")
+        })
     }
 
     /// Reads the session as the policy of its port says.

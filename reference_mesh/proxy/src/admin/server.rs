@@ -1,7 +1,9 @@
 //! Connections to the admin port.
 
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +16,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -35,6 +37,11 @@ const MAX_CONNECTIONS: usize = 256;
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Longest wait for a request's head.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// Age at which a connection ends after the requests under way, or before its first bytes tell the
+/// version of HTTP. Those who come regularly connect again.
+const LIFE_LIMIT: Duration = Duration::from_secs(60);
+/// Longest wait for the requests under way then.
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 /// Largest head, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// HTTP/2 streams of one connection at a time.
@@ -63,30 +70,59 @@ struct Peer {
     server: Server,
 }
 
-/// Serves the port until dropped.
+/// Serves the port until dropped. It always accepts, so that nobody can keep the kubelet out: one
+/// connection too many ends another one.
 pub async fn serve(listener: TcpListener, server: Server) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
+    let mut open = OpenConnections::default();
     loop {
         while connections.try_join_next().is_some() {}
-        // The semaphore is never closed.
-        let Ok(slot) = slots.clone().acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, client)) => {
                 let server = server.clone();
-                connections.spawn(async move {
+                open.make_room();
+                let task = connections.spawn(async move {
                     if let Err(error) = serve_connection(stream, client, server).await {
                         tracing::debug!(%client, %error, "admin connection failed");
                     }
-                    drop(slot);
                 });
+                open.0.push_back((client.ip(), task));
             }
             Err(error) => {
                 tracing::warn!(%error, "admin port cannot accept");
                 sleep(ACCEPT_PAUSE).await;
             }
+        }
+    }
+}
+
+/// The connections, oldest first, and whose they are.
+#[derive(Default)]
+struct OpenConnections(VecDeque<(IpAddr, AbortHandle)>);
+
+// === impl OpenConnections ===
+
+impl OpenConnections {
+    /// Ends one if there are too many: the oldest one of whoever has the most.
+    fn make_room(&mut self) {
+        self.0.retain(|(_, task)| !task.is_finished());
+        if self.0.len() < MAX_CONNECTIONS {
+            return;
+        }
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        for (client, _) in &self.0 {
+            *counts.entry(*client).or_default() += 1;
+        }
+        let most = counts.values().max().copied();
+        let excess = |(client, _): &(IpAddr, _)| counts.get(client).copied() == most;
+        if let Some((client, task)) = self
+            .0
+            .iter()
+            .position(excess)
+            .and_then(|i| self.0.remove(i))
+        {
+            tracing::debug!(%client, "too many admin connections; ended the oldest one");
+            task.abort();
         }
     }
 }
@@ -180,7 +216,12 @@ impl Peer {
             let peer = peer.clone();
             async move { Ok::<_, std::convert::Infallible>(peer.answer(request).await) }
         });
-        http.serve_connection(TokioIo::new(stream), service).await
+        let mut served = pin!(http.serve_connection(TokioIo::new(stream), service));
+        if let Ok(ended) = timeout(LIFE_LIMIT, served.as_mut()).await {
+            return ended;
+        }
+        served.as_mut().graceful_shutdown();
+        timeout(CLOSE_LIMIT, served).await?
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {

@@ -55,6 +55,7 @@ impl Follower {
         F: Future<Output = Result<Response<Streaming<M>>, Status>>,
     {
         loop {
+            feed.heard(false);
             // The wait for a connection is not the server's time to answer.
             self.client.ready().await;
             let mut first = true;
@@ -75,19 +76,36 @@ impl Follower {
                     return Status::unavailable("the stream ended");
                 }
                 Ended::Cleanly | Ended::Silent => sleep(self.outage.advance()).await,
-                Ended::Failed(status) => return status,
+                Ended::Failed(status) => {
+                    feed.heard(is_refusal(&status));
+                    return status;
+                }
             }
         }
     }
 
     /// Waits, longer after each failure in a row.
     pub(super) async fn pause_after(&mut self, failure: &Status) {
-        let backoff = match failure.code() {
-            Code::NotFound | Code::Unimplemented => &mut self.refusal,
-            _ => &mut self.outage,
+        let backoff = if is_refusal(failure) {
+            &mut self.refusal
+        } else {
+            &mut self.outage
         };
         sleep(backoff.advance()).await;
     }
+}
+
+/// Whether the control plane has answered: that it has nothing to say, or not to this question.
+fn is_refusal(status: &Status) -> bool {
+    is_final(status) || matches!(status.code(), Code::NotFound | Code::Unimplemented)
+}
+
+/// Whether asking again would get the same answer.
+pub(super) fn is_final(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::InvalidArgument | Code::FailedPrecondition
+    )
 }
 
 /// How a stream ended.

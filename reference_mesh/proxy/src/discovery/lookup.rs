@@ -14,10 +14,10 @@ use linkerd2_proxy_api::outbound::outbound_policies_client::OutboundPoliciesClie
 use linkerd2_proxy_api::outbound::traffic_spec::Target as TrafficTarget;
 use linkerd2_proxy_api::outbound::{OutboundPolicy, TrafficSpec};
 use tokio::time::timeout;
-use tonic::{Code, Status};
+use tonic::Code;
 
 use super::endpoint_proto::{address, endpoint};
-use super::follow::Follower;
+use super::follow::{Follower, is_final};
 use super::watches::Feed;
 use super::{Endpoint, EndpointsState, Profile, Settings};
 use crate::control::Client;
@@ -69,8 +69,7 @@ impl Lookup {
                     feed.set(Arc::new(self.fallback(addr).await));
                 }
                 _ if is_final(&status) => {
-                    feed.set(Arc::new(Policy::invalid(status.message())));
-                    return feed.heard(true);
+                    return feed.set(Arc::new(Policy::invalid(status.message())));
                 }
                 _ => {}
             }
@@ -118,7 +117,7 @@ impl Lookup {
             tracing::debug!(%target, %status, "profile watch failed");
             feed.settle();
             if is_final(&status) {
-                return feed.heard(true);
+                return;
             }
             follower.pause_after(&status).await;
         }
@@ -143,8 +142,7 @@ impl Lookup {
             let status = follower.run(&feed, open, &mut message).await;
             tracing::debug!(%path, %status, "endpoint watch failed");
             if is_final(&status) {
-                feed.set(EndpointsState::Rejected);
-                return feed.heard(true);
+                return feed.set(EndpointsState::Rejected);
             }
             if mutants::active(Mutant::ForgetsEndpoints) {
                 feed.set(EndpointsState::Empty { exists: false });
@@ -177,9 +175,7 @@ impl Lookup {
         loop {
             let status = follower.run(&feed, open, message).await;
             tracing::warn!(port, %status, "inbound policy watch failed; the last policy holds");
-            if is_final(&status) {
-                return;
-            }
+            // Even an answer that looks final is asked for again: this decides who gets in.
             follower.pause_after(&status).await;
         }
     }
@@ -196,14 +192,6 @@ impl Lookup {
             context_token: self.settings.context_token.clone(),
         }
     }
-}
-
-/// Whether asking again would get the same answer.
-fn is_final(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::InvalidArgument | Code::FailedPrecondition
-    )
 }
 
 /// Changes the set as the update says; none when the update says nothing.

@@ -27,10 +27,12 @@ pub(super) struct Feed<V>(Arc<Channels<V>>);
 
 struct Channels<V> {
     value: watch::Sender<V>,
-    /// Whether a value was ever put in: before, it is a placeholder.
+    /// Whether there is a value, or none is to be waited for.
     known: watch::Sender<bool>,
-    /// Whether the control plane is being heard. While it is not, a value that is known is kept even
-    /// if nobody looks: there would be no way to learn it again.
+    /// Whether a value was ever put in: before, it is a placeholder.
+    learned: AtomicBool,
+    /// Whether the control plane is being heard. While it is not, a value that was learned is kept
+    /// even if nobody looks: there would be no way to learn it again.
     heard: AtomicBool,
 }
 
@@ -70,13 +72,23 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, V: Send + Sync + 'static> Wat
         (subscription, Some(Box::pin(task)))
     }
 
+    /// Whether `key` is watched.
+    pub(super) fn contains(&self, key: &K) -> bool {
+        self.entries.lock().contains_key(key)
+    }
+
+    /// Values that are watched.
+    pub(super) fn len(&self) -> usize {
+        self.entries.lock().len()
+    }
+
     /// Returns when nobody looked for the idle time; the entry is then gone.
     async fn expired(&self, key: &K, feed: &Feed<V>) {
         loop {
             feed.0.value.closed().await;
             sleep(self.idle).await;
             let mut entries = self.entries.lock();
-            let keep = !feed.0.heard.load(Relaxed) && *feed.0.known.borrow();
+            let keep = !feed.0.heard.load(Relaxed) && feed.0.learned.load(Relaxed);
             // Subscribing takes the same lock, so nobody can come between.
             if feed.0.value.receiver_count() == 0 && !keep {
                 entries.remove(key);
@@ -116,6 +128,7 @@ impl<V> Feed<V> {
         Self(Arc::new(Channels {
             value: watch::Sender::new(placeholder),
             known: watch::Sender::new(false),
+            learned: AtomicBool::new(false),
             heard: AtomicBool::new(false),
         }))
     }
@@ -129,6 +142,7 @@ impl<V> Feed<V> {
 
     /// Puts a value in.
     pub(super) fn set(&self, value: V) {
+        self.0.learned.store(true, Relaxed);
         self.0.value.send_replace(value);
         self.0.known.send_replace(true);
     }

@@ -29,7 +29,7 @@ impl Inbound {
             Tls::TimedOut => {
                 return self.refuse(original_dst, "tls detection timeout", "no bytes");
             }
-            Tls::Hello(_) | Tls::None => {
+            Tls::Hello(_) | Tls::None | Tls::Closed => {
                 let reason = "only mesh TLS for this workload is served on the proxy's port";
                 return self.refuse(original_dst, "unexpected", reason);
             }
@@ -57,10 +57,13 @@ impl Inbound {
             Some(Kind::Http1(_)) => ("http/1", Announced::Http(Http::Http1)),
             Some(Kind::Http2(_)) => ("http/2", Announced::Http(Http::Http2)),
         };
-        let name = (!header.name.is_empty()).then_some(header.name.as_str());
-        self.telemetry
-            .transport_header(label, port, name, client_id.as_str());
-        if name.is_some() {
+        self.telemetry.transport_header(
+            label,
+            self.header_ports.shown(&port.to_string()),
+            self.header_names.shown(&header.name),
+            client_id.as_str(),
+        );
+        if !header.name.is_empty() {
             return self.refuse(original_dst, "unexpected", "this proxy is no gateway");
         }
         if port == 0 || port == self.config.inbound.listen.port() {
@@ -70,7 +73,7 @@ impl Inbound {
             client,
             target: SocketAddr::new(original_dst.ip(), port),
             tls,
-            policy: RefCell::new(self.discovery.inbound(port)),
+            policy: RefCell::new(self.policy_of(port)?),
         };
         self.serve_session(io.with_prefix(rest.freeze()), session, announced)
             .await

@@ -375,10 +375,7 @@ impl Observer {
         if let Some(admission) = self.admission.take() {
             let outcome = GrpcStatus::outcome(self.grpc, self.status, trailers, error);
             admission.requests.response(outcome, self.started.elapsed());
-            let status = RouteStatus {
-                status: outcome.grpc_status.or(outcome.status),
-                error,
-            };
+            let status = RouteStatus::of(outcome);
             admission
                 .metrics
                 .ended(status, self.started.elapsed(), self.answered.elapsed());

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Outbound;
-use super::balancer::Balancer;
+use super::balancer::{Acquired, Balancer};
 use super::endpoint::Endpoint;
 use crate::http::error::ProxyError;
 use crate::policy::Meta;
@@ -61,6 +61,7 @@ impl Backend {
                 Dispatcher::Balance(Balancer::new(
                     outbound,
                     balance,
+                    session,
                     queue,
                     original_dst,
                     metrics,
@@ -91,11 +92,12 @@ impl Backend {
     pub(super) async fn acquire<C>(
         &self,
         connect: impl AsyncFn(&Endpoint) -> Result<C, ConnectError>,
-    ) -> Result<(Rc<Endpoint>, C), ProxyError> {
+    ) -> Result<Acquired<C>, ProxyError> {
         match &self.dispatcher {
             Dispatcher::Forward(endpoint) => {
+                let pending = endpoint.load.begin();
                 let connection = connect(endpoint).await?;
-                Ok((Rc::clone(endpoint), connection))
+                Ok((Rc::clone(endpoint), pending, connection))
             }
             Dispatcher::Balance(balancer) => balancer.acquire(connect).await,
             Dispatcher::Fail(reason) => Err(ProxyError::Dispatcher(reason.clone())),

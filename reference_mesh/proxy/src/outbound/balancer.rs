@@ -1,5 +1,8 @@
 //! The endpoints of one backend, and the wait for one that can take a request.
 //!
+//! An endpoint that could not be reached is tried again in the background, after pauses; requests
+//! never wait for what has just failed while they could go elsewhere.
+//!
 //! Fail-fast: once no endpoint could be reached for as long as requests may wait, requests fail at
 //! once. A probe then goes on trying in their place, and lets them in again at its first success.
 
@@ -12,8 +15,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Outbound;
+use super::backend::Session;
 use super::endpoint::Endpoint;
-use crate::balance::pick;
+use crate::balance::{Pending, pick};
 use crate::discovery::{Endpoint as Discovered, EndpointsState};
 use crate::http::error::ProxyError;
 use crate::http::task::Owned;
@@ -22,11 +26,15 @@ use crate::policy::outbound::{Balance, Queue};
 use crate::telemetry::{Balancer as Metrics, Update};
 use crate::transport::connect::ConnectError;
 
+/// An endpoint, the request under way to it, and a connection for the request.
+pub(super) type Acquired<C> = (Rc<Endpoint>, Pending, C);
+
 /// See the module.
 pub(super) struct Balancer {
     /// For making endpoints; the outbound side outlives its backends.
     outbound: Weak<Outbound>,
     balance: Balance,
+    session: Session,
     /// Where to send when discovery does not know the destination.
     original_dst: SocketAddr,
     queue: Queue,
@@ -45,6 +53,7 @@ impl Balancer {
     pub(super) fn new(
         outbound: &Rc<Outbound>,
         balance: &Balance,
+        session: Session,
         queue: Queue,
         original_dst: SocketAddr,
         metrics: Metrics,
@@ -52,6 +61,7 @@ impl Balancer {
         let balancer = Rc::new(Self {
             outbound: Rc::downgrade(outbound),
             balance: balance.clone(),
+            session,
             original_dst,
             queue,
             endpoints: RefCell::default(),
@@ -70,36 +80,47 @@ impl Balancer {
 
     /// Whether a request need not wait.
     pub(super) fn is_available(&self) -> bool {
-        let now = Instant::now();
-        !self.failing_fast.get()
-            && self
-                .endpoints
-                .borrow()
-                .iter()
-                .any(|endpoint| endpoint.retry_at(now).is_none())
+        let endpoints = self.endpoints.borrow();
+        !self.failing_fast.get() && endpoints.iter().any(|endpoint| endpoint.is_ready())
     }
 
     /// An endpoint, with a connection to it made by `connect`.
     pub(super) async fn acquire<C>(
         self: &Rc<Self>,
         connect: impl AsyncFn(&Endpoint) -> Result<C, ConnectError>,
-    ) -> Result<(Rc<Endpoint>, C), ProxyError> {
+    ) -> Result<Acquired<C>, ProxyError> {
         if self.failing_fast.get() {
             return Err(ProxyError::FailFast);
         }
         // The common case waits for nothing, and so reads no clock twice.
-        if let Some(endpoint) = self.pick()
-            && let Ok(connection) = connect(&endpoint).await
+        if let Some(endpoint) = self.pick(Endpoint::is_ready)
+            && let Ok(acquired) = self.reach(endpoint, &connect).await
         {
-            return Ok((endpoint, connection));
+            return Ok(acquired);
         }
         self.wait(connect).await
+    }
+
+    async fn reach<C>(
+        self: &Rc<Self>,
+        endpoint: Rc<Endpoint>,
+        connect: &impl AsyncFn(&Endpoint) -> Result<C, ConnectError>,
+    ) -> Result<Acquired<C>, ConnectError> {
+        // Who waits for a connection is load, too: else all would pick what never answers.
+        let pending = endpoint.load.begin();
+        match connect(&endpoint).await {
+            Ok(connection) => Ok((endpoint, pending, connection)),
+            Err(error) => {
+                self.retry(&endpoint);
+                Err(error)
+            }
+        }
     }
 
     async fn wait<C>(
         self: &Rc<Self>,
         connect: impl AsyncFn(&Endpoint) -> Result<C, ConnectError>,
-    ) -> Result<(Rc<Endpoint>, C), ProxyError> {
+    ) -> Result<Acquired<C>, ProxyError> {
         if self.waiting.get() >= self.queue.capacity {
             return Err(ProxyError::LoadShed);
         }
@@ -110,9 +131,9 @@ impl Balancer {
                 return Err(ProxyError::FailFast);
             }
             let changed = self.changed.notified();
-            if let Some(endpoint) = self.pick() {
-                match timeout_at(deadline, connect(&endpoint)).await {
-                    Ok(Ok(connection)) => return Ok((endpoint, connection)),
+            if let Some(endpoint) = self.pick(Endpoint::is_ready_after_pause) {
+                match timeout_at(deadline, self.reach(endpoint, &connect)).await {
+                    Ok(Ok(acquired)) => return Ok(acquired),
                     Ok(Err(_)) => continue,
                     Err(_) => {}
                 }
@@ -121,18 +142,21 @@ impl Balancer {
                 () = changed => {}
                 () = reached(self.next_retry()) => {}
                 () = sleep_until(deadline) => {
-                    self.fail_fast();
+                    // With an endpoint for others, the trouble is this request's alone.
+                    if !self.is_available() {
+                        self.fail_fast();
+                    }
                     return Err(ProxyError::FailFast);
                 }
             }
         }
     }
 
-    fn pick(&self) -> Option<Rc<Endpoint>> {
+    fn pick(&self, is_ready: impl Fn(&Endpoint) -> bool) -> Option<Rc<Endpoint>> {
         let now = Instant::now();
         let endpoints = self.endpoints.borrow();
-        let is_ready = |endpoint: &Rc<Endpoint>| endpoint.retry_at(now).is_none();
-        pick(&endpoints, is_ready, |endpoint| endpoint.load.cost(now)).cloned()
+        let cost = |endpoint: &Rc<Endpoint>| endpoint.load.cost(now);
+        pick(&endpoints, |endpoint| is_ready(endpoint), cost).cloned()
     }
 
     /// When the first endpoint's pause ends.
@@ -141,8 +165,19 @@ impl Balancer {
         self.endpoints
             .borrow()
             .iter()
-            .filter_map(|endpoint| endpoint.retry_at(now))
+            .filter_map(|endpoint| endpoint.retry_at())
+            .filter(|at| *at > now)
             .min()
+    }
+
+    /// Goes on trying an endpoint that was not reached, in the requests' place.
+    fn retry(self: &Rc<Self>, endpoint: &Rc<Endpoint>) {
+        let mut retrying = endpoint.retrying.borrow_mut();
+        if retrying.is_none() && endpoint.retry_at().is_some() {
+            let (balancer, endpoint) = (Rc::downgrade(self), Rc::downgrade(endpoint));
+            *retrying = Some(Owned::spawn(retry(balancer, endpoint, self.session)));
+        }
+        self.count_endpoints();
     }
 
     fn fail_fast(self: &Rc<Self>) {
@@ -154,7 +189,8 @@ impl Balancer {
         self.count_endpoints();
         self.changed.notify_waiters();
         let balancer = Rc::downgrade(self);
-        *self.probe.borrow_mut() = Some(Owned::spawn(probe(balancer, Rc::clone(&self.changed))));
+        let probe = probe(balancer, self.session, Rc::clone(&self.changed));
+        *self.probe.borrow_mut() = Some(Owned::spawn(probe));
     }
 
     fn recover(&self) {
@@ -208,12 +244,9 @@ impl Balancer {
     }
 
     fn count_endpoints(&self) {
-        let now = Instant::now();
         let endpoints = self.endpoints.borrow();
-        let ready = endpoints
-            .iter()
-            .filter(|endpoint| endpoint.retry_at(now).is_none())
-            .count();
+        let ready = endpoints.iter().filter(|endpoint| endpoint.is_ready());
+        let ready = ready.count();
         self.metrics.set_endpoints(ready, endpoints.len() - ready);
     }
 }
@@ -237,21 +270,57 @@ async fn follow(balancer: Weak<Balancer>, mut states: watch::Receiver<EndpointsS
     }
 }
 
+/// Tries an endpoint until it can be reached, or is no longer in use.
+async fn retry(balancer: Weak<Balancer>, endpoint: Weak<Endpoint>, session: Session) {
+    while let Some(at) = endpoint.upgrade().and_then(|endpoint| endpoint.retry_at()) {
+        sleep_until(at).await;
+        let Some(endpoint) = in_use(&balancer, &endpoint) else {
+            return;
+        };
+        // A request may have tried meanwhile.
+        if endpoint.retry_at() == Some(at) {
+            endpoint.probe(session).await;
+        }
+    }
+    if let Some(endpoint) = endpoint.upgrade() {
+        // This task, which ends here.
+        *endpoint.retrying.borrow_mut() = None;
+    }
+    if let Some(balancer) = balancer.upgrade() {
+        balancer.count_endpoints();
+        balancer.changed.notify_waiters();
+    }
+}
+
+/// The endpoint, if the balancer still sends to it.
+fn in_use(balancer: &Weak<Balancer>, endpoint: &Weak<Endpoint>) -> Option<Rc<Endpoint>> {
+    let (balancer, endpoint) = (balancer.upgrade()?, endpoint.upgrade()?);
+    let endpoints = balancer.endpoints.borrow();
+    let used = endpoints.iter().any(|used| Rc::ptr_eq(used, &endpoint));
+    used.then_some(endpoint)
+}
+
 /// Tries the endpoints in the requests' place until one can be reached. While it waits it holds
 /// nothing of the balancer, which may go out of use meanwhile.
-async fn probe(balancer: Weak<Balancer>, changed: Rc<Notify>) {
+async fn probe(balancer: Weak<Balancer>, session: Session, changed: Rc<Notify>) {
     loop {
         let updated = changed.notified();
-        let (endpoint, retry_at) = match balancer.upgrade() {
-            Some(balancer) => (balancer.pick(), balancer.next_retry()),
+        let picked = match balancer.upgrade() {
+            Some(balancer) => balancer.pick(Endpoint::is_ready_after_pause),
             None => return,
         };
-        if let Some(endpoint) = endpoint {
-            if endpoint.probe().await {
+        if let Some(endpoint) = picked {
+            if endpoint.probe(session).await {
                 break;
+            }
+            if let Some(balancer) = balancer.upgrade() {
+                balancer.retry(&endpoint);
             }
             continue;
         }
+        let retry_at = balancer
+            .upgrade()
+            .and_then(|balancer| balancer.next_retry());
         tokio::select! {
             () = updated => {}
             () = reached(retry_at) => {}

@@ -10,10 +10,12 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Outbound;
+use super::backend::Session;
 use crate::balance::Load;
 use crate::config::Backoff;
 use crate::discovery::{Endpoint as Discovered, ProtocolHint};
 use crate::http::error::ProxyError;
+use crate::http::task::Owned;
 use crate::http::{Body, Interim, Tunnel, h1, h2, headers, orig_proto};
 use crate::mutants::{self, Mutant};
 use crate::policy::outbound::Load as LoadPolicy;
@@ -43,6 +45,8 @@ pub(super) struct Endpoint {
     backoff: Backoff,
     failures: Cell<u32>,
     retry_at: Cell<Option<Instant>>,
+    /// Tries to reach it again, while that fails.
+    pub(super) retrying: RefCell<Option<Owned>>,
     shared: RefCell<Option<Generation<h2::Client>>>,
     /// Held while the shared connection is made, so that it is made once.
     connecting: Mutex<()>,
@@ -120,6 +124,7 @@ impl Endpoint {
             backoff: direction.connect_backoff,
             failures: Cell::new(0),
             retry_at: Cell::new(None),
+            retrying: RefCell::new(None),
             shared: RefCell::new(None),
             connecting: Mutex::new(()),
             pool: RefCell::new(Generation {
@@ -131,9 +136,21 @@ impl Endpoint {
         })
     }
 
-    /// Until when it is not to be tried; none when it can be.
-    pub(super) fn retry_at(&self, now: Instant) -> Option<Instant> {
-        self.retry_at.get().filter(|at| *at > now)
+    /// Whether requests may go to it: it has a connection for one, or nothing speaks against making
+    /// one.
+    pub(super) fn is_ready(&self) -> bool {
+        self.failures.get() == 0 || self.current_shared().is_some() || self.pool().has_open()
+    }
+
+    /// As [`Self::is_ready`], for a request that may need a connection of its own: that is made
+    /// after pauses.
+    pub(super) fn is_ready_after_pause(&self) -> bool {
+        self.is_ready() && self.retry_at().is_none_or(|at| at <= Instant::now())
+    }
+
+    /// When to try again to reach it; none when the last attempt succeeded.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at.get()
     }
 
     /// How `request` travels to this endpoint.
@@ -205,18 +222,31 @@ impl Endpoint {
         Ok(value)
     }
 
-    /// Whether it can be reached now. The connection is kept for requests to come.
-    pub(super) async fn probe(&self) -> bool {
-        if self.discovered.meta.protocol_hint == ProtocolHint::H2 {
-            return self.shared().await.is_ok();
+    /// Whether it can be reached now. A connection that can carry requests is kept for them.
+    pub(super) async fn probe(&self, session: Session) -> bool {
+        let reached = match session {
+            Session::Opaque => self.dial(None).await.is_ok(),
+            Session::Http if self.discovered.meta.protocol_hint == ProtocolHint::H2 => {
+                self.shared().await.is_ok()
+            }
+            Session::Http => {
+                let connection = self.own(self.pool()).await;
+                let reached = connection.is_ok();
+                if let Ok(Connection::Pooled(client, pool)) = connection {
+                    pool.put(client);
+                }
+                reached
+            }
+        };
+        if reached {
+            self.reached();
         }
-        let pool = self.pool();
-        let connection = self.own(Rc::clone(&pool)).await;
-        if let Ok(Connection::Pooled(client, _)) = connection {
-            pool.put(client);
-            return true;
-        }
-        false
+        reached
+    }
+
+    fn reached(&self) {
+        self.failures.set(0);
+        self.retry_at.set(None);
     }
 
     fn pool(&self) -> Rc<h1::Pool> {
@@ -239,8 +269,7 @@ impl Endpoint {
         let failures = self.failures.get().saturating_add(1);
         match self.dialer.endpoint(&self.discovered, kind).await {
             Ok(io) => {
-                self.failures.set(0);
-                self.retry_at.set(None);
+                self.reached();
                 Ok(io.counted(self.transport.open()).costing(self.cost.clone()))
             }
             Err(error) => {

@@ -13,6 +13,7 @@ use super::endpoint::{Endpoint, Sent};
 use super::observer::{Exchange, GrpcStatus, InFlight, Observer};
 use super::routes::{Choice, Routes, Rule};
 use super::target::{Kind, Target, http_routes};
+use crate::balance::Pending;
 use crate::http::error::{Client, ProxyError};
 use crate::http::filters;
 use crate::http::headers::{self, DST_CANONICAL, ORIG_PROTO, PROXY_CONNECTION, REQUIRE_ID};
@@ -37,7 +38,6 @@ pub(super) struct Service {
 struct Answer {
     response: Response<Body>,
     tunnel: Option<Tunnel>,
-    exchange: Exchange,
     close: bool,
 }
 
@@ -81,6 +81,7 @@ impl Service {
     }
 
     /// One attempt to carry `request` by `rule`. Timeouts and retries of the route wrap this call.
+    /// Whatever comes of it, what an endpoint has taken is in `exchange`.
     async fn dispatch(
         &self,
         rule: &Rule,
@@ -88,6 +89,7 @@ impl Service {
         authority: Authority,
         path_len: usize,
         interim: &Interim,
+        exchange: &mut Option<Exchange>,
     ) -> Result<Answer, ProxyError> {
         let choice = rule
             .choose()
@@ -97,13 +99,13 @@ impl Service {
         for _ in 0..MAX_REDISPATCHES {
             let connect =
                 async |endpoint: &Endpoint| endpoint.connection(endpoint.carriage(&request)).await;
-            let (endpoint, connection) = choice.backend.acquire(connect).await?;
+            let (endpoint, pending, connection) = choice.backend.acquire(connect).await?;
             if let Some(required) = &required
                 && !required.to_str().is_ok_and(|id| endpoint.satisfies(id))
             {
                 return Err(ProxyError::RequireId);
             }
-            let exchange = begin(choice, &endpoint);
+            *exchange = Some(begin(choice, &endpoint, pending));
             match endpoint
                 .send(connection, request, authority.clone(), interim)
                 .await?
@@ -115,11 +117,13 @@ impl Service {
                     return Ok(Answer {
                         response,
                         tunnel,
-                        exchange,
                         close,
                     });
                 }
-                Sent::Unsent(unsent) => request = *unsent,
+                Sent::Unsent(unsent) => {
+                    *exchange = None;
+                    request = *unsent;
+                }
             }
         }
         Err(ProxyError::Io(
@@ -148,8 +152,9 @@ impl Service {
         observer.rule = Some(Rc::clone(&rule));
         filters::on_request(&rule.policy.filters, &mut request, path_len)?;
         let request = request.map(|body| body.counted(&rule.metrics.frame_size));
+        let exchange = &mut observer.exchange;
         let mut answer = self
-            .dispatch(&rule, request, authority, path_len, interim)
+            .dispatch(&rule, request, authority, path_len, interim, exchange)
             .await?;
         filters::on_response(&rule.policy.filters, answer.response.headers_mut());
         Ok(answer)
@@ -171,8 +176,7 @@ impl Service {
             "HTTP request failed"
         );
         let response = error.respond(client);
-        observer.status = response.status();
-        observer.error = Some(error.route_label());
+        observer.failed(error.route_label(), response.status());
         Reply {
             response,
             observer,
@@ -210,14 +214,13 @@ impl HttpService for Service {
     }
 }
 
-fn begin(choice: &Choice, endpoint: &Rc<Endpoint>) -> Exchange {
-    endpoint.requests.request();
-    choice.metrics.requests.increment();
+fn begin(choice: &Choice, endpoint: &Rc<Endpoint>, pending: Pending) -> Exchange {
     Exchange {
         endpoint: Rc::clone(endpoint),
         backend: choice.metrics.clone(),
-        pending: Some(endpoint.load.begin()),
+        pending: Some(pending),
         sent: Instant::now(),
+        answered: false,
     }
 }
 
@@ -243,7 +246,6 @@ fn reply(answer: Answer, mut observer: Observer) -> Reply<Observer> {
     let Answer {
         mut response,
         tunnel,
-        exchange,
         close,
     } = answer;
     let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -260,7 +262,9 @@ fn reply(answer: Answer, mut observer: Observer) -> Reply<Observer> {
     if let Some(grpc) = &mut observer.grpc {
         grpc.0 = GrpcStatus::read(response.headers());
     }
-    observer.exchange = Some(exchange);
+    if let Some(exchange) = &mut observer.exchange {
+        exchange.answered();
+    }
     Reply {
         response,
         observer,

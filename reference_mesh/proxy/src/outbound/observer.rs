@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ::http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
@@ -34,6 +35,8 @@ pub(super) struct Exchange {
     pub(super) backend: BackendRequests,
     pub(super) pending: Option<Pending>,
     pub(super) sent: Instant,
+    /// Whether the head of a response came.
+    pub(super) answered: bool,
 }
 
 /// `grpc-status`, from the headers or, later, the trailers.
@@ -101,6 +104,35 @@ pub(crate) const fn body_error_label(error: &BodyError) -> &'static str {
     }
 }
 
+// === impl Exchange ===
+
+impl Exchange {
+    /// Notes that the head of the response is there.
+    pub(super) fn answered(&mut self) {
+        self.answered = true;
+        self.count_request();
+    }
+
+    /// Counts the request, which is done once it is certain that no other connection will carry it.
+    fn count_request(&self) {
+        self.endpoint.requests.request();
+        self.backend.requests.increment();
+    }
+
+    /// Counts the end of what was answered with `outcome`, or of what was not answered at all.
+    fn ended(self, outcome: Outcome, latency: Duration) {
+        let outcome = if self.answered {
+            outcome
+        } else {
+            self.count_request();
+            Outcome::failed(None, outcome.error.unwrap_or("UNKNOWN"))
+        };
+        self.endpoint.requests.response(outcome, latency);
+        let status = RouteStatus::of(outcome);
+        self.backend.ended(status, self.sent.elapsed());
+    }
+}
+
 // === impl Observer ===
 
 impl Observer {
@@ -117,23 +149,25 @@ impl Observer {
         }
     }
 
+    /// Notes that the proxy answers in an endpoint's place.
+    pub(super) fn failed(&mut self, error: &'static str, status: StatusCode) {
+        self.error = Some(error);
+        self.status = status;
+        if let Some(exchange) = self.exchange.take() {
+            exchange.ended(Outcome::failed(None, error), self.started.elapsed());
+        }
+    }
+
     fn finish(&mut self, trailers: Option<&HeaderMap>, error: Option<&'static str>) {
         self.ended = true;
         self.in_flight = None;
         let error = error.or(self.error);
         let outcome = GrpcStatus::outcome(self.grpc, self.status, trailers, error);
-        let status = RouteStatus {
-            status: outcome.grpc_status.or(outcome.status),
-            error,
-        };
         if let Some(exchange) = self.exchange.take() {
-            exchange
-                .endpoint
-                .requests
-                .response(outcome, self.started.elapsed());
-            exchange.backend.ended(status, exchange.sent.elapsed());
+            exchange.ended(outcome, self.started.elapsed());
         }
         if let Some(rule) = &self.rule {
+            let status = RouteStatus::of(outcome);
             rule.metrics.ended(status, self.started.elapsed());
         }
     }

@@ -56,11 +56,10 @@ pub(super) async fn forward(
     let acquired = backend
         .acquire(async |endpoint| endpoint.dial(None).await)
         .await;
-    let (endpoint, upstream) = match acquired {
+    // Under way for as long as it is open: connections go where there are few.
+    let (_, _pending, upstream) = match acquired {
         Ok(acquired) => acquired,
         Err(error) => return refused(ProxyError::label(&error), error.to_string()),
     };
-    // Under way for as long as it is open: connections go where there are few.
-    let _pending = endpoint.load.begin();
     copy::duplex(io, upstream).await
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::by_key::ByKey;
 use super::cells::{Counter, Histogram};
+use super::http::Outcome;
 use super::labels::LabelSet;
 use super::registry::{Definition, Kind, Telemetry, Unit};
 use crate::policy::Meta;
@@ -205,6 +206,19 @@ struct Statuses {
     /// Whether an error has a label of its own.
     with_error: bool,
     counters: ByKey<RouteStatus, Counter>,
+}
+
+// === impl RouteStatus ===
+
+impl RouteStatus {
+    /// The part of `outcome` that routes count by.
+    #[must_use]
+    pub fn of(outcome: Outcome) -> Self {
+        Self {
+            status: outcome.grpc_status.or(outcome.status),
+            error: outcome.error,
+        }
+    }
 }
 
 // === impl Telemetry ===

@@ -156,18 +156,19 @@ impl Telemetry {
             .increment();
     }
 
-    /// Counts a connection that came with a transport header.
+    /// Counts a connection that came with a transport header. The target is of the peer's choice:
+    /// as [`Distinct`](super::Distinct) shows it.
     pub fn transport_header(
         &self,
         session_protocol: &str,
-        target_port: u16,
-        target_name: Option<&str>,
+        target_port: &str,
+        target_name: &str,
         client_id: &str,
     ) {
         let labels = LabelSet::new()
             .with("session_protocol", session_protocol)
             .with("target_port", target_port)
-            .with("target_name", target_name.unwrap_or_default())
+            .with("target_name", target_name)
             .with("client_id", client_id);
         self.counter(&TRANSPORT_HEADERS, labels).increment();
     }

@@ -1,7 +1,9 @@
 //! What a connection speaks, where nobody says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use linkerd2_proxy_api::inbound;
 use linkerd2_proxy_api::outbound::proxy_protocol;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
@@ -11,8 +13,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::control::endpoints;
-use crate::{Mesh, app, plain_state};
+use crate::control::{endpoints, to_balancer};
+use crate::{Mesh, app, exchange, in_time, plain_state, serve_once};
 
 /// An application's own TLS, of which the mesh knows nothing.
 struct OwnTls {
@@ -126,4 +128,56 @@ async fn a_client_that_waits_for_the_server_is_served_after_the_time_out() {
         "result=\"read_timeout\"",
     ];
     assert_eq!(mesh.client.metric(&labels).await, Some(1.0));
+}
+
+/// What would let a client past all that judges requests: policy, limits, and the headers that only
+/// proxies may set.
+#[tokio::test]
+async fn no_request_reaches_the_application_as_bytes() {
+    let mut state = plain_state();
+    let protocol = state.server.protocol.as_mut().and_then(|p| p.kind.as_mut());
+    let Some(inbound::proxy_protocol::Kind::Detect(detect)) = protocol else {
+        panic!("not detected");
+    };
+    detect.timeout = Some(prost_types::Duration {
+        seconds: 0,
+        nanos: 100_000_000,
+    });
+    // The client's proxy passes on its bytes as they are, as if there were none.
+    state.outbound = to_balancer(true);
+    state.endpoints = endpoints(&[app()], None);
+    let mesh = Mesh::start(state).await;
+    let served = serve_once(
+        mesh.listen(),
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+    );
+    let rest = "Host: web\r\nl5d-client-id: forged\r\nConnection: close\r\n\r\n";
+    let malformed = [
+        ("GET\t/x\tHTTP/1.1\r\n", ""),
+        ("GET\t/x", "\tHTTP/1.1\r\n"),
+        ("\r\n GET /x y", " HTTP/1.1\r\n"),
+    ];
+    let well_formed = ("GET /ad", "min HTTP/1.1\r\n");
+    for (number, (first, second)) in malformed.into_iter().chain([well_formed]).enumerate() {
+        let mut stream = mesh.dial();
+        stream.write_all(first.as_bytes()).await.expect("write");
+        let labels = [
+            "inbound_tcp_detect_http_results_total{",
+            "result=\"http/1\"",
+        ];
+        in_time(async {
+            while mesh.server.metric(&labels).await != Some((number + 1) as f64) {
+                assert!(!served.is_finished(), "{first:?} reached the application");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        let answer = exchange(stream, format!("{second}{rest}")).await;
+        let status = if first == well_formed.0 { 200 } else { 400 };
+        let wanted = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&wanted), "{first:?}: {answer}");
+    }
+    let head = served.await.expect("served");
+    assert!(head.starts_with("GET /admin "), "{head}");
+    assert!(!head.contains("forged"), "{head}");
 }

@@ -384,3 +384,35 @@ fn count_and_serve(listener: tokio::net::TcpListener) -> Arc<AtomicUsize> {
     });
     connections
 }
+
+#[tokio::test]
+async fn a_request_without_an_answer_counts_as_a_failure_of_its_endpoint() {
+    // A port that no proxy is in front of: what is seen is the application's own doing.
+    let bare = "10.77.0.2:4190";
+    let mut state = plain_state();
+    state.endpoints = endpoints(&[bare.parse().expect("address")], None);
+    let mesh = Mesh::start(state).await;
+    let listener = mesh.server.netns.listen(bare);
+    let closes = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("accept");
+        read_head(&mut stream).await.expect("request");
+    });
+    // Not to be sent twice: nobody knows what the first one did.
+    let request = "POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let answer = exchange(mesh.dial(), request).await;
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    closes.await.expect("closed");
+
+    let failure = "classification=\"failure\",grpc_status=\"\",error=\"IO\"";
+    for labels in [
+        &["request_total{", "outbound", bare][..],
+        &["response_total{", "outbound", bare, failure],
+        &["outbound_http_route_backend_requests_total{"],
+        &[
+            "outbound_http_route_backend_response_statuses_total{",
+            "error=\"IO\"",
+        ],
+    ] {
+        assert_eq!(mesh.client.metric(labels).await, Some(1.0), "{labels:?}");
+    }
+}

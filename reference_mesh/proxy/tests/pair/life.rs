@@ -273,3 +273,48 @@ async fn what_nobody_uses_is_no_longer_watched() {
     }
     served.abort();
 }
+
+/// A node that dies silently swallows what is sent to it.
+#[tokio::test]
+async fn an_endpoint_that_swallows_connections_is_retried_by_no_request() {
+    let mut state = plain_state();
+    let silent: SocketAddr = "10.77.0.3:8080".parse().expect("address");
+    state.endpoints = endpoints(&[app(), silent], Some(SERVER));
+    let timeout = Duration::from_secs(1);
+    let mesh = Mesh::start_with(state, &[("OUTBOUND_CONNECT_TIMEOUT", "1s")]).await;
+    let served = serve(mesh.listen(), EMPTY);
+    let mut slow = 0;
+    let started = Instant::now();
+    // The first one finds out; then pauses of at most half a second and attempts alternate.
+    while slow == 0 || started.elapsed() < 4 * timeout {
+        let sent = Instant::now();
+        let answer = exchange(mesh.dial(), REQUEST).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        slow += usize::from(sent.elapsed() >= timeout);
+    }
+    assert_eq!(slow, 1, "requests that waited for the silent endpoint");
+    served.abort();
+}
+
+/// As when its queue of connections to accept is full for a moment.
+#[tokio::test]
+async fn an_endpoint_that_takes_no_more_connections_keeps_those_it_has() {
+    let mesh = Mesh::start(plain_state()).await;
+    let served = serve(mesh.listen(), EMPTY);
+    let answer = exchange(mesh.dial(), REQUEST).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+
+    mesh.server.netns.refuse_connections(4143);
+    // An upgrade goes on a connection of its own, of which there is none.
+    let upgrade = "GET / HTTP/1.1\r\nHost: web\r\nConnection: upgrade, close\r\nUpgrade: x\r\n\r\n";
+    let refused = tokio::spawn(exchange(mesh.dial(), upgrade));
+    let mut after = 0;
+    while after < 10 {
+        after += usize::from(refused.is_finished());
+        let answer = exchange(mesh.dial(), REQUEST).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    let answer = refused.await.expect("answered");
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    served.abort();
+}

@@ -9,15 +9,27 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use rustix::thread::{UnshareFlags, unshare_unsafe};
+use rustix::process::Uid;
+use rustix::thread::{UnshareFlags, set_thread_res_uid, unshare_unsafe};
 
 /// Said when the system refuses.
 const NEEDS: &str = "these tests make network namespaces and redirect traffic in them: run them as \
                      root, with iproute2 (ip), nftables (nft) and util-linux (setpriv)";
 
 type Job = Box<dyn FnOnce() + Send>;
+
+/// Held while a program starts: until it runs it has all descriptors of this process, also those
+/// that are closed meanwhile. Held, too, by what such a copy would disturb.
+static STARTING: Mutex<()> = Mutex::new(());
+
+/// Runs `work` while no program is about to start.
+pub(crate) fn undisturbed<T>(work: impl FnOnce() -> T) -> T {
+    let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    work()
+}
 
 /// A network namespace; it and its links go when this is dropped.
 pub(crate) struct Netns {
@@ -56,7 +68,9 @@ impl Netns {
 
     pub(crate) fn listen(&self, addr: &str) -> tokio::net::TcpListener {
         let addr: SocketAddr = addr.parse().expect("address");
-        let listener = self.enter(move || TcpListener::bind(addr)).expect("bind");
+        // A copy of a listener that was here before would still have the address.
+        let bind = move || undisturbed(|| TcpListener::bind(addr));
+        let listener = self.enter(bind).expect("bind");
         listener.set_nonblocking(true).expect("socket");
         tokio::net::TcpListener::from_std(listener).expect("runtime")
     }
@@ -65,6 +79,19 @@ impl Netns {
         let stream = self.enter(move || TcpStream::connect(addr))?;
         stream.set_nonblocking(true)?;
         tokio::net::TcpStream::from_std(stream)
+    }
+
+    /// Connects as `uid`, whose traffic may be spared by the redirection.
+    pub(crate) fn connect_as(&self, uid: u32, addr: SocketAddr) -> tokio::net::TcpStream {
+        let connect = move || {
+            let uid = Uid::from_raw(uid);
+            set_thread_res_uid(uid, uid, uid).expect(NEEDS);
+            TcpStream::connect(addr).expect("connect")
+        };
+        // Of a thread that ends with it; it is in the namespace of the one that starts it.
+        let stream = self.enter(move || thread::spawn(connect).join().expect("connect"));
+        stream.set_nonblocking(true).expect("socket");
+        tokio::net::TcpStream::from_std(stream).expect("runtime")
     }
 
     /// Starts `program` as `uid`. It dies with the thread inside.
@@ -80,13 +107,15 @@ impl Netns {
         for (key, value) in program.get_envs() {
             command.env(key, value.expect("set, not removed"));
         }
-        self.enter(move || command.spawn()).expect(NEEDS)
+        self.enter(move || undisturbed(|| command.spawn()))
+            .expect(NEEDS)
     }
 
     fn ip(&self, args: &str) {
         let mut command = Command::new("ip");
         command.args(args.split(' '));
-        let status = self.enter(move || command.status()).expect(NEEDS);
+        let status = self.enter(move || undisturbed(|| command.status()));
+        let status = status.expect(NEEDS);
         assert!(status.success(), "ip {args}: {status}; {NEEDS}");
     }
 
@@ -112,9 +141,27 @@ impl Netns {
                 }}
             }}"
         );
+        self.nft(&rules);
+    }
+
+    /// From now on nobody gets a new connection to `port`; those that are open stay.
+    pub(crate) fn refuse_connections(&self, port: u16) {
+        let rules = format!(
+            "table ip refuse {{
+                chain inbound {{
+                    type filter hook input priority filter;
+                    ct state new tcp dport {port} reject with tcp reset
+                }}
+            }}"
+        );
+        self.nft(&rules);
+    }
+
+    fn nft(&self, rules: &str) {
         let mut nft = Command::new("nft");
         nft.args(["-f", "-"]).stdin(Stdio::piped());
-        let mut nft = self.enter(move || nft.spawn()).expect(NEEDS);
+        let nft = self.enter(move || undisturbed(|| nft.spawn()));
+        let mut nft = nft.expect(NEEDS);
         let mut stdin = nft.stdin.take().expect("piped");
         stdin.write_all(rules.as_bytes()).expect("nft");
         drop(stdin);

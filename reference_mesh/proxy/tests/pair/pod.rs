@@ -1,6 +1,7 @@
 //! The sidecar in a namespace, with its identity and its part of the control plane.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -9,10 +10,11 @@ use std::time::Duration;
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::control::Control;
-use crate::net::Netns;
+use crate::net::{Netns, undisturbed};
 
 /// The user that redirection spares.
 const PROXY_UID: u32 = 2102;
@@ -85,6 +87,11 @@ impl Pod {
         pod
     }
 
+    /// A connection that this pod's proxy does not see.
+    pub(crate) fn connect_past_proxy(&self, addr: SocketAddr) -> TcpStream {
+        self.netns.connect_as(PROXY_UID, addr)
+    }
+
     /// The answer of the admin port, if it gives one.
     pub(crate) async fn admin(&self, path: &str) -> Option<String> {
         let addr = "127.0.0.1:4191".parse().expect("address");
@@ -122,7 +129,8 @@ fn lay_out(dir: &Path, name: &str) -> PathBuf {
     fs::write(dir.join("csr.der"), csr.der()).expect("write");
     fs::write(dir.join("token"), "token").expect("write");
     let binary = dir.join("linkerd2-proxy");
-    fs::copy(env!("CARGO_BIN_EXE_linkerd2-proxy"), &binary).expect("copy");
+    // No program runs that another process can still write to.
+    undisturbed(|| fs::copy(env!("CARGO_BIN_EXE_linkerd2-proxy"), &binary)).expect("copy");
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).expect("mode");
     binary
 }

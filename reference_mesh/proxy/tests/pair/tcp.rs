@@ -1,9 +1,10 @@
 //! Bytes from end to end.
 
+use linkerd2_proxy_api::destination::{AuthorityOverride, update};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::control::{server, to_balancer, to_tls_route};
-use crate::{Mesh, plain_state};
+use crate::{Mesh, exchange, plain_state};
 
 async fn opaque_mesh() -> Mesh {
     let mut state = plain_state();
@@ -145,4 +146,25 @@ fn client_hello(name: &str) -> Vec<u8> {
     .concat();
     let message = [&[1, 0][..], &sized(&body)].concat();
     [&[0x16, 3, 1][..], &sized(&message)].concat()
+}
+
+/// A gateway is asked for by name; this proxy is none, and a peer may think up as many as it likes.
+#[tokio::test]
+async fn names_that_peers_think_up_are_no_series_of_their_own() {
+    let mut state = plain_state();
+    let Some(update::Update::Add(set)) = &mut state.endpoints.update else {
+        panic!("no endpoints");
+    };
+    // Longer than any name in DNS.
+    let name = "a".repeat(300);
+    set.addrs[0].authority_override = Some(AuthorityOverride {
+        authority_override: name.clone(),
+    });
+    let mesh = Mesh::start(state).await;
+    let request = "GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n";
+    let answer = exchange(mesh.dial(), request).await;
+    assert!(answer.starts_with("HTTP/1.1 50"), "{answer}");
+    let metric = "inbound_tcp_transport_header_connections_total{";
+    assert!(mesh.server.metric(&[metric, "target_name=\"other\""]).await >= Some(1.0));
+    assert_eq!(mesh.server.metric(&[metric, &name]).await, None);
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::{Server, serve};
+use super::{LIFE_LIMIT, MAX_CONNECTIONS, Server, serve};
 use crate::admin::Admin;
 use crate::identity::Id;
 use crate::policy::Meta;
@@ -135,4 +136,46 @@ async fn an_identity_is_asked_for_and_counted() {
     let tls = format!("tls=\"true\",client_id=\"{NAME}\"");
     assert!(count("inbound_http_authz_allow_total{", &tls), "{text}");
     assert!(count("response_total{", &tls), "{text}");
+}
+
+/// A connection from `ip` that has sent `bytes`.
+async fn idle(port: &Port, ip: &str, bytes: &[u8]) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("socket");
+    let from = format!("{ip}:0").parse().expect("address");
+    socket.bind(from).expect("bound");
+    let mut stream = socket.connect(port.addr).await.expect("connected");
+    stream.write_all(bytes).await.expect("sent");
+    stream
+}
+
+#[tokio::test]
+async fn whoever_takes_all_connections_loses_the_oldest() {
+    let port = port(Authentication::Unauthenticated).await;
+    let mut few = idle(&port, "127.0.0.3", &LIVE[..1]).await;
+    let mut many = Vec::new();
+    for _ in 0..MAX_CONNECTIONS {
+        many.push(idle(&port, "127.0.0.2", b"P").await);
+    }
+    let stream = TcpStream::connect(port.addr).await.expect("connected");
+    let answer = timeout(Duration::from_secs(10), ask(stream, LIVE)).await;
+    let answer = answer.expect("while others hold all they can");
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(matches!(many[0].read(&mut [0]).await, Ok(0) | Err(_)));
+
+    few.write_all(&LIVE[1..]).await.expect("open");
+    let mut answer = String::new();
+    few.read_to_string(&mut answer).await.expect("read");
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_connection_is_held_for_ever() {
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    for bytes in [&b"P"[..], preface] {
+        let port = port(Authentication::Unauthenticated).await;
+        let mut stream = idle(&port, "127.0.0.1", bytes).await;
+        let mut rest = Vec::new();
+        let ended = timeout(2 * LIFE_LIMIT, stream.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "{bytes:?} holds the connection");
+    }
 }

@@ -1,5 +1,6 @@
 //! Look-ups against a control plane in the same process.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,6 +12,10 @@ use linkerd2_proxy_api::destination::{
     AddrSet, DestinationProfile, GetDestination, TlsIdentity, Update, WeightedAddr,
     WeightedAddrSet, tls_identity, update,
 };
+use linkerd2_proxy_api::inbound::inbound_server_policies_server::{
+    InboundServerPolicies, InboundServerPoliciesServer,
+};
+use linkerd2_proxy_api::inbound::{PortSpec, Server as InboundServer};
 use linkerd2_proxy_api::net::TcpAddress;
 use linkerd2_proxy_api::outbound::outbound_policies_server::{
     OutboundPolicies, OutboundPoliciesServer,
@@ -29,6 +34,7 @@ use super::apply;
 use crate::config::{Config, ControlAddr, ControlStreams};
 use crate::control::{Client, Resolver};
 use crate::discovery::{Discovery, EndpointsState, Settings};
+use crate::policy::inbound::Protocol as InboundProtocol;
 use crate::policy::outbound::{Dispatcher, Distribution, Policy, Protocol, Queue};
 use crate::telemetry::Telemetry;
 use crate::tls::test_pki::Authority;
@@ -46,6 +52,7 @@ struct Fake {
     policies: Arc<Mutex<Vec<Script<OutboundPolicy>>>>,
     profiles: Arc<Mutex<Vec<Script<DestinationProfile>>>>,
     endpoints: Arc<Mutex<Vec<Script<Update>>>>,
+    servers: Arc<Mutex<Vec<Script<InboundServer>>>>,
 }
 
 fn answer<T: Send + 'static>(
@@ -96,29 +103,50 @@ impl Destination for Fake {
     }
 }
 
+#[tonic::async_trait]
+impl InboundServerPolicies for Fake {
+    type WatchPortStream = Answers<InboundServer>;
+
+    async fn get_port(&self, _: Request<PortSpec>) -> Result<Response<InboundServer>, Status> {
+        Err(Status::unimplemented("not used by proxies"))
+    }
+
+    async fn watch_port(
+        &self,
+        _: Request<PortSpec>,
+    ) -> Result<Response<Answers<InboundServer>>, Status> {
+        answer(&self.servers)
+    }
+}
+
 struct World {
     discovery: Discovery,
     _server: JoinSet<()>,
 }
 
-/// A control plane that answers so, and look-ups in it.
+/// A control plane that answers so about outbound traffic, and look-ups in it.
 async fn world(
     policies: Vec<Script<OutboundPolicy>>,
     profiles: Vec<Script<DestinationProfile>>,
     endpoints: Vec<Script<Update>>,
 ) -> World {
-    let shared = |list| Arc::new(Mutex::new(list));
-    let fake = Fake {
-        policies: shared(policies),
+    world_of(Fake {
+        policies: Arc::new(Mutex::new(policies)),
         profiles: Arc::new(Mutex::new(profiles)),
         endpoints: Arc::new(Mutex::new(endpoints)),
-    };
+        servers: Arc::default(),
+    })
+    .await
+}
+
+async fn world_of(fake: Fake) -> World {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let port = listener.local_addr().expect("bound").port();
     let mut server = JoinSet::new();
     server.spawn(async move {
         let served = Server::builder()
             .add_service(OutboundPoliciesServer::new(fake.clone()))
+            .add_service(InboundServerPoliciesServer::new(fake.clone()))
             .add_service(DestinationServer::new(fake))
             .serve_with_incoming(TcpIncoming::from(listener));
         served.await.expect("served");
@@ -158,7 +186,7 @@ fn settings() -> Settings {
         context_token: String::new(),
         workload: "workload".to_owned(),
         networks: vec!["10.0.0.0/8".parse().expect("valid")],
-        outbound_idle: Duration::from_secs(5),
+        outbound_idle: Duration::from_millis(10),
         inbound_idle: Duration::from_secs(90),
         streams: ControlStreams::default(),
         detect_timeout: Duration::from_secs(10),
@@ -325,6 +353,50 @@ async fn without_a_profile_there_is_an_empty_one() {
     let world = world(Vec::new(), vec![refused], Vec::new()).await;
     let profile = world.discovery.profile("web.ns:80").await.borrow().clone();
     assert!(profile.fqn.is_none() && profile.endpoint.is_none());
+}
+
+/// Look-ups of which nothing is known, and of which nothing comes to be known.
+#[tokio::test]
+async fn what_the_control_plane_does_not_know_is_forgotten_when_nobody_looks() {
+    // More of them than a test lives to see: it asks again and again.
+    let unknown = || vec![Err(Status::not_found("no such target"))];
+    let broken = || vec![Err(Status::internal("broken"))];
+    let policies = (0..100).map(|_| unknown()).collect();
+    let profiles = (0..100).map(|_| broken()).collect();
+    let world = world(policies, profiles, Vec::new()).await;
+    drop(world.discovery.outbound_policy(target()).await);
+    drop(world.discovery.profile("web.ns:80").await);
+    for _ in 0..2 {
+        let ended = poll_fn(|cx| world.discovery.0.tasks.lock().poll_join_next(cx));
+        let ended = tokio::time::timeout(Duration::from_secs(5), ended).await;
+        ended
+            .expect("forgotten")
+            .expect("a task")
+            .expect("no panic");
+    }
+}
+
+#[tokio::test]
+async fn a_ports_policy_is_followed_even_after_an_answer_that_looks_final() {
+    let refused = |status| vec![Err(status)];
+    let servers = vec![
+        refused(Status::invalid_argument("no such workload")),
+        refused(Status::failed_precondition("not yet")),
+        vec![Ok(InboundServer::default())],
+    ];
+    let fake = Fake {
+        policies: Arc::default(),
+        profiles: Arc::default(),
+        endpoints: Arc::default(),
+        servers: Arc::new(Mutex::new(servers)),
+    };
+    let world = world_of(fake).await;
+    let mut policy = world.discovery.inbound(8080);
+    // An empty message is no policy, and nobody gets in by it; the default one lets in.
+    until(&mut policy, |policy| {
+        matches!(policy.protocol, InboundProtocol::Invalid(_))
+    })
+    .await;
 }
 
 #[test]

@@ -52,6 +52,16 @@ impl Pool {
         }
     }
 
+    /// Whether there is a connection to take.
+    #[must_use]
+    pub fn has_open(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        while idle.back().is_some_and(|(_, client)| !client.is_open()) {
+            idle.pop_back();
+        }
+        !idle.is_empty()
+    }
+
     /// Keeps a connection for the next request.
     pub fn put(&self, client: Client) {
         let mut idle = self.idle.borrow_mut();
