@@ -10,13 +10,14 @@ import pytest
 
 
 class Kubectl:
-    def __init__(self, served, home):
+    def __init__(self, program, served, home):
+        self.program = program
         self.served = served
         self._environment = {**os.environ, "HOME": str(home), "KUBECONFIG": str(served.kubeconfig)}
 
     def start(self, *arguments):
         return subprocess.Popen(
-            ["kubectl", *arguments],
+            [self.program, *arguments],
             env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -43,8 +44,8 @@ class Kubectl:
 
 
 @pytest.fixture
-def kubectl(served, tmp_path):
-    return Kubectl(served, tmp_path)
+def kubectl(kubectl_program, served, tmp_path):
+    return Kubectl(kubectl_program, served, tmp_path)
 
 
 def test_apply_is_idempotent_and_follows_the_manifest(kubectl, make):
