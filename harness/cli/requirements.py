@@ -17,12 +17,16 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from harness import toolchain
+from harness.cluster.kind import tools
 from harness.errors import EnvironmentLacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Finding", "Machine", "System", "building", "examine", "program"]
+__all__ = ["KUBECTL", "Finding", "Machine", "System", "building", "examine", "program"]
+
+KUBECTL = (1, 30)
+"""The oldest kubectl for the embedded cluster."""
 
 _NAT_RULES = """
 table ip tried {
@@ -73,6 +77,15 @@ class Machine(Protocol):
 
         """
 
+    def kubectl(self) -> str:
+        """
+        Where the kubectl is that would be used.
+
+        Raises:
+            EnvironmentLacks: there is none, or it is too old.
+
+        """
+
     def run(
         self, command: Sequence[str], text: str = "", *, limit_s: float = 20.0
     ) -> tuple[int, str]:
@@ -93,6 +106,10 @@ class System:
     def rust(self) -> str:
         """Where the cargo is that would be used; with sudo it is the invoking user's."""
         return str(toolchain.find_cargo(toolchain.invoking_person()))
+
+    def kubectl(self) -> str:
+        """Where it is: on the path, or the one that `doctor --cluster kind --fix` built."""
+        return tools.find("kubectl", KUBECTL)
 
     def run(
         self, command: Sequence[str], text: str = "", *, limit_s: float = 20.0
@@ -130,6 +147,7 @@ def examine(machine: Machine) -> list[Finding]:
         program(machine, "nft", "nftables", "nftables"),
         program(machine, "iptables", "iptables", "iptables"),
         program(machine, "ip", "iproute2", "iproute2", version="-V"),
+        _kubectl(machine),
     ]
     return findings + _kernel(machine)
 
@@ -176,6 +194,16 @@ def _rust(machine: Machine) -> Finding:
         return Finding(name=name, met=True, detail=machine.rust())
     except EnvironmentLacks as error:
         return Finding(name=name, met=False, remedy=str(error))
+
+
+def _kubectl(machine: Machine) -> Finding:
+    """For people and for tests; no suite needs it."""
+    name = "kubectl, to look around and for `make test`"
+    try:
+        return Finding(name=name, met=True, detail=machine.kubectl(), needed=False)
+    except EnvironmentLacks as error:
+        remedy = f"{error}. Debian 12's package, kubernetes-client, is 1.20: too old"
+        return Finding(name=name, met=False, needed=False, remedy=remedy)
 
 
 def _kernel(machine: Machine) -> list[Finding]:

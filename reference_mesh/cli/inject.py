@@ -11,7 +11,7 @@ from reference_mesh.cli import installed, report, streams, workloads
 from reference_mesh.cli.kubernetes import connected
 from reference_mesh.cli.options import Where, where_options
 from reference_mesh.cli.report import Outcome
-from reference_mesh.control_plane.injector import injection, overriding, skipping
+from reference_mesh.control_plane.injector import injection, overriding, skipping, unheeded
 from reference_mesh.control_plane.injector.patch import Patch, apply
 from reference_mesh.errors import InvalidInput, UsageError
 from reference_mesh.manifests import names, overrides
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _FLAGS = {
-    "access-log": "Format of the inbound access log: apache or json.",
+    "access-log": "Format of the inbound access log: apache or json (linkerd2-proxy only).",
     "default-inbound-policy": "What unauthorized clients may do.",
     "opaque-ports": "Ports whose protocol is not looked at.",
     "proxy-cpu-limit": "Most CPU of the sidecar.",
@@ -46,7 +46,7 @@ def _annotation_flags(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.command("inject")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--manual", is_flag=True, help="Put the sidecar itself in, not the annotation.")
-@click.option("--ingress", is_flag=True, help="Let the sidecar route by l5d-dst-override.")
+@click.option("--ingress", is_flag=True, help="Route by l5d-dst-override (linkerd2-proxy only).")
 @_annotation_flags
 @where_options
 def command(
@@ -90,7 +90,7 @@ def _inject(
 ) -> dict[str, Any]:
     kind, name = workloads.described(document)
     if kind == "namespace" and anchors is None:
-        outcomes.append(Outcome(kind, name, changed=True))
+        outcomes.append(Outcome(kind, name, changed=True, warnings=_warnings(chosen)))
         return _annotated(document, chosen)
     pod = workloads.pod_of(document)
     if pod is None:
@@ -102,8 +102,9 @@ def _inject(
         outcomes.append(Outcome(kind, name, changed=False, skipped=reason))
         return document
     if anchors is None:
-        overriding.for_pod(values, overriding.effective({}, _own(template)))
-        outcomes.append(Outcome(kind, name, changed=True))
+        own = _own(template)
+        overriding.for_pod(values, overriding.effective({}, own))
+        outcomes.append(Outcome(kind, name, changed=True, warnings=_warnings(own)))
         return workloads.with_pod(document, template)
     try:
         done = injection.inject(
@@ -132,6 +133,12 @@ def _annotated(document: dict[str, Any], annotations: dict[str, str]) -> dict[st
     patch = Patch(document)
     patch.annotate(annotations)
     return apply(document, patch.operations)
+
+
+def _warnings(annotations: dict[str, str]) -> tuple[str, ...]:
+    """What the API would answer with for a pod, and tells nobody for the pods of a workload."""
+    configured = overriding.effective({}, annotations)
+    return tuple(unheeded.of_annotations(configured, annotations.get(names.INJECT)))
 
 
 def _own(pod: dict[str, Any]) -> dict[str, str]:

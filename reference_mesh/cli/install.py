@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from reference_mesh.cli import report
 from reference_mesh.cli.kubernetes import Kubernetes, connected, path
 from reference_mesh.cli.options import Where, where_options
 from reference_mesh.errors import InvalidInput, RefmeshError, UsageError
@@ -81,6 +82,7 @@ def command(
         validator=serving.made(serving.validator_hosts(where.namespace)),
     )
     resources = control_plane.render(values, credentials, namespace=where.namespace)
+    click.echo(report.values(values), err=True, nl=False)
     click.echo(documents.dump_all(resources), nl=False)
 
 

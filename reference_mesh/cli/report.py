@@ -1,17 +1,19 @@
-"""What `inject` and `uninject` tell on standard error while the YAML goes to standard output."""
+"""What is told on standard error while the YAML goes to standard output."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reference_mesh.control_plane.injector import skipping
+from reference_mesh.control_plane.injector import skipping, unheeded
 from reference_mesh.manifests import names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["FAIL", "OK", "WARN", "Outcome", "injection", "uninjection"]
+    from reference_mesh.manifests.values import Values
+
+__all__ = ["FAIL", "OK", "WARN", "Outcome", "injection", "uninjection", "values"]
 
 OK = "\N{SQUARE ROOT}"
 FAIL = "\N{MULTIPLICATION SIGN}"
@@ -42,6 +44,11 @@ def injection(outcomes: Sequence[Outcome]) -> str:
         lines.append("")
     lines += [_line(outcome, "injected") for outcome in outcomes]
     return "\n" + "".join(f"{line}\n" for line in lines) + "\n"
+
+
+def values(chosen: Values) -> str:
+    """Report of `install` and `upgrade`: the values that nothing comes of."""
+    return "".join(f"{WARN} {line}\n" for line in unheeded.of_values(chosen))
 
 
 def uninjection(outcomes: Sequence[Outcome]) -> str:

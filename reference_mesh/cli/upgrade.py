@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reference_mesh.cli import installed
+from reference_mesh.cli import installed, report
 from reference_mesh.cli.install import given_issuer, load_values_files
 from reference_mesh.cli.kubernetes import connected
 from reference_mesh.cli.options import Where, where_options
@@ -73,6 +73,7 @@ def command(
     if found.renewed:
         click.echo(f"renewed: the certificates in {' and '.join(found.renewed)}", err=True)
         resources = _trusted_first(resources)
+    click.echo(report.values(values), err=True, nl=False)
     click.echo(documents.dump_all(resources), nl=False)
 
 

@@ -30,6 +30,11 @@ class FakeMachine:
             return "/usr/bin/cargo"
         raise EnvironmentLacks("Rust 1.90 or newer is needed: /usr/bin/cargo is 1.63; install it")
 
+    def kubectl(self) -> str:
+        if "kubectl" not in self.lacks:
+            return "/usr/bin/kubectl"
+        raise EnvironmentLacks("kubectl 1.30 or newer is needed: none was found; `meshmark` ...")
+
     def run(
         self, command: Sequence[str], text: str = "", *, limit_s: float = 20.0
     ) -> tuple[int, str]:
@@ -61,6 +66,14 @@ def test_rust_must_be_new_enough() -> None:
     told = lines(examine(FakeMachine(rust=False)), quiet=True, root=True)
     assert told[0] == "✗ Rust 1.90 or newer"
     assert "/usr/bin/cargo is 1.63; install it" in told[1]
+
+
+def test_a_missing_kubectl_is_worth_knowing_and_no_more() -> None:
+    findings = examine(FakeMachine(lacks=["kubectl"]))
+    assert lines(findings, quiet=True, root=True) == []
+    told = "\n".join(lines(findings, quiet=False, root=True))
+    assert "· kubectl, to look around and for `make test`\n    kubectl 1.30 or newer" in told
+    assert packages_to_install(findings) == []
 
 
 def test_what_the_kernel_cannot_do_is_told_in_its_words() -> None:

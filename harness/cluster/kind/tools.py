@@ -24,22 +24,23 @@ _ASK = {"kind": ("version",), "kubectl": ("version", "--client")}
 _LIMIT_S = 20.0
 
 
-def find(name: str) -> str:
+def find(name: str, minimum: tuple[int, int] | None = None) -> str:
     """
-    Path of the program.
+    Path of the program, of the version that `minimum` or else MINIMUM asks for.
 
     Raises:
         EnvironmentLacks: there is none that is new enough; says what was found instead.
 
     """
+    oldest = minimum or MINIMUM[name]
     told = []
     for candidate in (shutil.which(name), str(_place(name))):
         version = _version(name, candidate)
         if candidate is not None and version is not None:
-            if version >= MINIMUM[name]:
+            if version >= oldest:
                 return candidate
             told.append(f"{candidate} is {'.'.join(map(str, version))}")
-    wanted = ".".join(map(str, MINIMUM[name]))
+    wanted = ".".join(map(str, oldest))
     what = "; ".join(dict.fromkeys(told)) or "none was found"
     raise EnvironmentLacks(
         f"{name} {wanted} or newer is needed: {what}; "

@@ -31,7 +31,6 @@ def categories(facts: Facts) -> Iterator[Category]:
     definitions = [crd["metadata"]["name"] for crd in crds.documents()]
     validating = [webhooks.PROFILE_CONFIG, webhooks.POLICY_CONFIG]
     items = (
-        ("Namespace", "v1", "namespaces", [facts.namespace], False),
         ("ClusterRoles", _RBAC, "clusterroles", named("ClusterRole"), False),
         ("ClusterRoleBindings", _RBAC, "clusterrolebindings", named("ClusterRoleBinding"), False),
         ("Roles", _RBAC, "roles", named("Role"), True),
@@ -61,7 +60,7 @@ def categories(facts: Facts) -> Iterator[Category]:
     )
     existing = tuple(
         Check(
-            description=f"control plane {shown} exist{'s' if shown == 'Namespace' else ''}",
+            description=f"control plane {shown} exist",
             run=functools.partial(
                 _exist, facts, api_version, plural, expected, namespaced=namespaced
             ),

@@ -33,6 +33,13 @@ def categories(facts: Facts) -> Iterator[Category]:
         "linkerd-existence",
         (
             Check(
+                description="control plane Namespace exists",
+                run=functools.partial(_namespace_exists, facts),
+                hint="install the control plane: refmesh install | kubectl apply -f -; one that is "
+                "in another namespace is named with --linkerd-namespace",
+                fatal=True,
+            ),
+            Check(
                 description="'linkerd-config' config map exists",
                 run=lambda: _exists(facts, "configmaps", "linkerd-config"),
                 hint="install the control plane: refmesh install | kubectl apply -f -",
@@ -72,6 +79,11 @@ def categories(facts: Facts) -> Iterator[Category]:
             ),
         ),
     )
+
+
+def _namespace_exists(facts: Facts) -> None:
+    if facts.kubernetes.find(path("v1", "namespaces", name=facts.namespace)) is None:
+        raise Failed(f'the "{facts.namespace}" namespace does not exist')
 
 
 def _exists(facts: Facts, plural: str, name: str) -> None:

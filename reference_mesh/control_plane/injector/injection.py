@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from reference_mesh.control_plane.injector import containers, environment, overriding
+from reference_mesh.control_plane.injector import containers, environment, overriding, unheeded
 from reference_mesh.control_plane.injector.environment import TrustAnchors
 from reference_mesh.control_plane.injector.patch import Patch
 from reference_mesh.control_plane.injector.skipping import reason_to_skip
@@ -72,7 +72,8 @@ def inject(
         return Injection(patch=_inherited_only(pod, theirs), skipped=skipped)
     chosen = overriding.effective(theirs, ours)
     values = overriding.for_pod(values, chosen)
-    if ours.get(names.INJECT, theirs.get(names.INJECT)) == "ingress":
+    injected = ours.get(names.INJECT, theirs.get(names.INJECT))
+    if injected == "ingress":
         proxy = msgspec.structs.replace(values.proxy, is_ingress=True)
         values = msgspec.structs.replace(values, proxy=proxy)
     ports = _inbound_ports(pod, chosen)
@@ -96,7 +97,7 @@ def inject(
         inbound_ports=ports,
     )
     patch = add_sidecar(pod, sidecar, labels=labels, annotations=added)
-    warnings = [*overriding.warnings(chosen), *_udp_warnings(pod)]
+    warnings = [*unheeded.of_annotations(chosen, injected), *_udp_warnings(pod)]
     return Injection(patch=tuple(patch), warnings=tuple(warnings))
 
 

@@ -3,8 +3,8 @@
 
 Each annotation that this mesh knows sets one value; a namespace's annotations hold for all its pods
 and a pod's own win. A value that cannot be used is refused with its annotation, because a pod that
-runs with another configuration than it asks for is harder to find than one that does not start. An
-annotation that Linkerd knows and this mesh has no use for is reported, not refused.
+runs with another configuration than it asks for is harder to find than one that does not start.
+What nothing comes of is reported, not refused: see `unheeded`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from reference_mesh.manifests.values import Values
 
-__all__ = ["POD_INBOUND_PORTS", "effective", "for_pod", "ports", "warnings"]
+__all__ = ["KNOWN", "NOT_FOR_VALUES", "POD_INBOUND_PORTS", "effective", "for_pod", "ports"]
 
 POD_INBOUND_PORTS = names.CONFIG + "pod-inbound-ports"
 
@@ -76,10 +76,14 @@ _ALPHA_PATHS = {
     "proxy-enable-native-sidecar": "proxy.nativeSidecar",
     "proxy-wait-before-exit-seconds": "proxy.waitBeforeExitSeconds",
 }
-_KNOWN = {names.CONFIG + key: path for key, path in _PATHS.items()} | {
+KNOWN = {names.CONFIG + key: path for key, path in _PATHS.items()} | {
     names.CONFIG_ALPHA + key: path for key, path in _ALPHA_PATHS.items()
 }
-_NOT_FOR_VALUES = {POD_INBOUND_PORTS, names.ADMISSION_WEBHOOKS}
+"""The value that each annotation sets."""
+
+NOT_FOR_VALUES = {POD_INBOUND_PORTS, names.ADMISSION_WEBHOOKS}
+"""Annotations that are acted on elsewhere."""
+
 _PORT_RANGE = re.compile(r"^(\d{1,5})(?:-(\d{1,5}))?$")
 _LOG_LEVEL = re.compile(r"^[A-Za-z0-9_:=,.\[\]{}\" -]+$")
 _DURATION = re.compile(r"^[0-9]+(ms|s|m|h|d)$")
@@ -105,7 +109,7 @@ def for_pod(values: Values, annotations: Mapping[str, str]) -> Values:
     """
     chosen: dict[str, Any] = {}
     for annotation, value in sorted(annotations.items()):
-        path = _KNOWN.get(annotation)
+        path = KNOWN.get(annotation)
         if path is None:
             continue
         usable = _checked(annotation, path, value.strip())
@@ -121,15 +125,6 @@ def for_pod(values: Values, annotations: Mapping[str, str]) -> Values:
     if not chosen:
         return values
     return overrides.combine(values.as_document(), chosen)[0]
-
-
-def warnings(annotations: Mapping[str, str]) -> list[str]:
-    """One line for each configuration annotation that changes nothing in this mesh."""
-    return [
-        f"annotation {annotation} has no effect in this mesh"
-        for annotation in sorted(annotations)
-        if annotation not in _KNOWN and annotation not in _NOT_FOR_VALUES
-    ]
 
 
 def ports(annotation: str, text: str) -> str:

@@ -46,6 +46,10 @@ fn main() -> ExitCode {
             return ExitCode::from(BAD_CONFIG);
         }
     };
+    if !config.unheeded.is_empty() {
+        let names = config.unheeded.join(", ");
+        tracing::warn!("Set, but this proxy does not act on it: {names}");
+    }
     match App::new(config, Some(level)).and_then(App::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

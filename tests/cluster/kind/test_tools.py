@@ -44,6 +44,13 @@ def test_an_old_one_alone_is_refused_by_its_version(programs: Programs, kept: Pa
         tools.find("kubectl")
 
 
+def test_who_needs_no_newer_one_says_so(programs: Programs, kept: Path) -> None:
+    programs.put("kubectl", "echo Client Version: v1.30.2", healthy=False)
+    assert tools.find("kubectl", (1, 30)) == str(programs.folder / "kubectl")
+    with pytest.raises(EnvironmentLacks, match=r"kubectl 1\.31 or newer"):
+        tools.find("kubectl", (1, 31))
+
+
 def test_none_at_all_is_refused(programs: Programs, kept: Path) -> None:
     programs.put("kind", "exit 1", healthy=False)
     with pytest.raises(EnvironmentLacks, match="none was found"):

@@ -53,7 +53,8 @@ class FakeApi:
     Objects by path; `pages` are answered as they are, as text of a pod's port.
 
     deaf: webhooks that the API server does not reach, with failure policy Ignore.
-    denied: verb and resource of what access reviews refuse. date: of every answer, if not now.
+    denied: verb and resource of what access reviews refuse. date: of every answer, if not now;
+    empty, it is not told.
     """
 
     def __init__(self) -> None:
@@ -61,7 +62,7 @@ class FakeApi:
         self.denied: set[tuple[str, str]] = set()
         self.refused: dict[str, str] = {}
         self.version = "v1.34.0"
-        self.date = ""
+        self.date: str | None = None
         self.objects: dict[str, dict[str, Any]] = {}
         self.pages: dict[str, tuple[int, str]] = {}
         self.kubeconfig = ""
@@ -197,7 +198,7 @@ def api(tmp_path: Path) -> Iterator[FakeApi]:
             self.reply("POST", self.rfile.read(int(self.headers["content-length"])))
 
         def date_time_string(self, timestamp: float | None = None) -> str:
-            return fake.date or super().date_time_string(timestamp)
+            return super().date_time_string(timestamp) if fake.date is None else fake.date
 
         def reply(self, method: str, given: bytes = b"") -> None:
             url = urllib.parse.urlsplit(self.path)

@@ -1,16 +1,20 @@
 """
 `refmesh check` against an API on which one thing is wrong.
 
-`CAUSES` is the table of what each check sees: a check that nothing here makes fail does not pass
-`test_every_check_has_been_seen_to_fail`.
+`CAUSES` is the table of what each check sees. A check that nothing here makes fail does not pass
+`test_every_check_has_been_seen_to_fail`, nor one of its messages that nothing here makes it say
+`test_every_message_has_been_seen`.
 """
 
 from __future__ import annotations
 
+import ast
 import base64
 import datetime as dt
 import json
+import pickle
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,13 +27,15 @@ from reference_mesh.cli import checks
 from reference_mesh.cli.checks.model import Facts
 from reference_mesh.cli.kubernetes import connected
 from reference_mesh.cli.options import Where
+from reference_mesh.errors import RefmeshError
 from reference_mesh.manifests import certificates, names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from click.testing import Result
+
+    from reference_mesh.cli.kubernetes import Kubernetes
 
 DAY = dt.timedelta(days=1)
 ISSUER = "linkerd-identity-issuer"
@@ -123,8 +129,12 @@ def serve(api: Any, secret: str, started: int, *, host: str = "") -> None:
 
 
 def trust(api: Any, hook: str, pem: str) -> None:
-    webhook = api.of(*HOOKS[hook])["webhooks"][0]
-    webhook["clientConfig"]["caBundle"] = base64.b64encode(pem.encode()).decode()
+    client_of(api, hook)["caBundle"] = base64.b64encode(pem.encode()).decode()
+
+
+def client_of(api: Any, hook: str) -> dict[str, Any]:
+    """How the API server reaches a webhook."""
+    return api.of(*HOOKS[hook])["webhooks"][0]["clientConfig"]
 
 
 # Other things to break.
@@ -139,6 +149,11 @@ def waits(pod: dict[str, Any], container: str, reason: str) -> None:
     pod["status"]["containerStatuses"] = [
         {"name": container, "ready": False, "state": {"waiting": {"reason": reason}}}
     ]
+
+
+def no_pods(api: Any) -> None:
+    for component in ("identity", "destination", "proxy-injector"):
+        api.remove("Pod", f"linkerd-{component}-0")
 
 
 def unschedulable(api: Any) -> None:
@@ -256,7 +271,17 @@ CAUSES = [
         lambda api: setattr(api, "version", "v1.28.9"),
         "Kubernetes is v1.28.9",
     ),
+    Cause(
+        "is running the minimum Kubernetes API version",
+        lambda api: setattr(api, "version", "unknown"),
+        "the version 'unknown' cannot be read",
+    ),
     # linkerd-existence
+    Cause(
+        "control plane Namespace exists",
+        gone("Namespace", "linkerd"),
+        'the "linkerd" namespace does not exist',
+    ),
     Cause(
         "'linkerd-config' config map exists",
         gone("ConfigMap", "linkerd-config"),
@@ -278,6 +303,7 @@ CAUSES = [
         lambda api: waits(pod_of(api, "destination"), "destination", "CrashLoopBackOff"),
         "container destination waits: CrashLoopBackOff",
     ),
+    Cause("control plane pods are ready", no_pods, "no pods of the control plane in namespace"),
     Cause(
         "control plane services have endpoints",
         gone("Service", "linkerd-policy"),
@@ -292,7 +318,6 @@ CAUSES = [
     Cause("cluster networks contain all pods", foreign_pod, "shop/web-0 (8.8.8.8)"),
     Cause("cluster networks contain all services", foreign_service, "shop/web (8.8.8.9)"),
     # linkerd-config
-    Cause("control plane Namespace exists", gone("Namespace", "linkerd"), "linkerd"),
     *(
         Cause(f"control plane {kind}s exist", gone(kind, name), name)
         for kind, name in (
@@ -318,6 +343,11 @@ CAUSES = [
         "certificate config is valid",
         lambda api: put(api, ISSUER, key_pem=Signed(-1, 9).key_pem),
         "belongs to another certificate",
+    ),
+    Cause(
+        "certificate config is valid",
+        lambda api: api.of("Secret", ISSUER)["data"].pop("key.pem"),
+        f"Secret {ISSUER} has neither crt.pem and key.pem nor tls.crt and tls.key",
     ),
     Cause(
         "trust anchors are using supported crypto algorithm",
@@ -397,6 +427,11 @@ CAUSES = [
                 "not a PEM bundle",
             ),
             Cause(
+                f"{hook} webhook has valid cert",
+                lambda api, hook=hook: client_of(api, hook).pop("caBundle"),
+                f"{HOOKS[hook][1]}: its caBundle cannot be read",
+            ),
+            Cause(
                 f"{hook} cert is valid for at least 60 days",
                 lambda api, secret=secret: serve(api, secret, started=310),
                 "will expire on",
@@ -463,6 +498,7 @@ CAUSES = [
         lambda api: waits(pod_of(api, "identity"), "linkerd-proxy", "ImagePullBackOff"),
         "container linkerd-proxy waits: ImagePullBackOff",
     ),
+    Cause("control plane proxies are healthy", no_pods, "there are no pods"),
     Cause(
         "control plane proxies and cli versions match",
         lambda api: other_version(pod_of(api, "identity")["spec"]),
@@ -600,6 +636,12 @@ BEFORE = [
         "the API server's clock and this one differ by",
         "warning",
     ),
+    Cause(
+        "no clock skew detected",
+        lambda api: setattr(api, "date", ""),
+        "the API server does not tell its time",
+        "warning",
+    ),
 ]
 
 
@@ -651,6 +693,51 @@ def test_every_check_has_been_seen_to_fail(refmesh: Callable[..., Result], insta
             for check in category.checks
         }
     assert known == {cause.description for cause in (*CAUSES, *BEFORE)}
+
+
+def test_every_message_has_been_seen(refmesh: Callable[..., Result], installed: Any) -> None:
+    """Each place of the checks' sources that says what is wrong is where some cause leads to."""
+    clean = pickle.dumps(vars(installed))
+    reached = set()
+    with connected(Where(kubeconfig=installed.kubeconfig)) as kubernetes:
+        for cause in (*CAUSES, *BEFORE):
+            if cause.act in {no_kubeconfig, server_gone}:
+                continue  # of the connection, which is one for all here
+            vars(installed).update(pickle.loads(clean))
+            if cause in BEFORE:
+                installed.objects = {}
+            if cause.options == HA:
+                install_ha(installed, refmesh)
+            cause.act(installed)
+            reached.add(raised(kubernetes, cause))
+    said = {
+        (str(module), node.lineno): ast.unparse(node)
+        for module in Path(checks.__file__).parent.glob("*.py")
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.Raise)
+        and isinstance(node.exc, ast.Call)
+        and ast.unparse(node.exc.func) in {"Failed", "Warned"}
+    }
+    assert {place: text for place, text in said.items() if place not in reached} == {}
+
+
+def raised(kubernetes: Kubernetes, cause: Cause) -> tuple[str, int]:
+    """Where the check of this cause says what is wrong: file and line."""
+    facts = Facts(
+        connect=lambda: kubernetes,
+        namespace="linkerd",
+        data_plane_ns=cause.options[-1] if "-n" in cause.options else None,
+    )
+    (check,) = [
+        check
+        for category in checks.categories(facts, pre=cause in BEFORE, proxy=True)
+        for check in category.checks
+        if check.description == cause.description
+    ]
+    with pytest.raises(RefmeshError) as caught:
+        check.run()
+    last = caught.traceback[-1]
+    return str(last.path), last.lineno + 1
 
 
 def test_ha_installation_is_good(refmesh: Callable[..., Result], installed: Any) -> None:

@@ -67,6 +67,16 @@ def test_installing_twice_would_replace_the_anchors(
     assert "refmesh upgrade" in refused.stderr
 
 
+def test_values_that_nothing_comes_of_are_told(refmesh: Callable[..., Result]) -> None:
+    values = ("accessLog=json", "cores=2", "isGateway=true", "metricsHostnameLabels=true")
+    result = refmesh("install", "--ignore-cluster", *(f"--set=proxy.{one}" for one in values))
+    told = result.stderr.splitlines()
+    for value, line in zip(values, told, strict=True):
+        shown = f"‼ value proxy.{value.partition('=')[0]}: this mesh's proxy does not do that yet"
+        assert line.startswith(shown)
+    assert refmesh("install", "--ignore-cluster").stderr == ""
+
+
 def test_resources_can_be_applied_in_the_order_printed(refmesh: Callable[..., Result]) -> None:
     kinds = [item["kind"] for item in documents(refmesh("install", "--ignore-cluster"))]
     assert kinds[0] == "Namespace"

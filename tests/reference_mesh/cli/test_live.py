@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import copy
 import datetime as dt
 import json
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +27,10 @@ from harness.mesh import driver, resources
 from harness.mesh.protocol import MeshOptions
 from harness.waiting import until
 from reference_mesh.cli import main
-from reference_mesh.manifests import serving
+from reference_mesh.manifests import certificates, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from harness.cluster import Cluster
 
@@ -40,7 +42,26 @@ REFRESHED_S = 180
 
 DEPLOYMENTS = ("linkerd-identity", "linkerd-destination", "linkerd-proxy-injector")
 SECRET = "linkerd-proxy-injector-k8s-tls"
-CONFIGURATION = "linkerd-proxy-injector-webhook-config"
+CONFIGURATION = (
+    "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/"
+    "linkerd-proxy-injector-webhook-config"
+)
+ISSUER = "/api/v1/namespaces/linkerd/secrets/linkerd-identity-issuer"
+BINDING = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/linkerd-linkerd-destination"
+ON_KIND = os.environ.get("MESHMARK_CONTRACT_CLUSTER") == "kind"
+PYTHON = "/usr/bin/python3" if ON_KIND else sys.executable
+ASK_REPLICAS = """
+import ssl, sys, time
+wanted, *replicas = sys.argv[1:]
+def served(replica):
+    try:
+        return ssl.get_server_certificate((replica, 8443), timeout=5)
+    except OSError:
+        return ""
+while any(served(replica).strip() != wanted.strip() for replica in replicas):
+    time.sleep(0.2)
+print("all")
+"""
 POD: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Pod",
@@ -57,7 +78,7 @@ POD: dict[str, Any] = {
 def cluster() -> Iterator[Cluster]:
     """A cluster with the mesh, installed for high availability."""
     images = driver("reference").images(MeshOptions())
-    maker = kind if os.environ.get("MESHMARK_CONTRACT_CLUSTER") == "kind" else embedded
+    maker = kind if ON_KIND else embedded
     with maker.start(f"refmesh-live-{os.getpid()}", images=images) as started:
         client = started.client()
         resources.apply(client, resources.documents(refmesh(started, "install", "--crds")))
@@ -83,11 +104,10 @@ def told(cluster: Cluster, *options: str) -> dict[str, str]:
     return {c["description"]: c["error"] for c in listed if c["result"] != "success"}
 
 
-def admitted(cluster: Cluster, namespace: str = "shop") -> str:
+def admitted(cluster: Cluster) -> str:
     """Ask for a pod in the mesh, without keeping it; returns what is wrong with the answer."""
-    pod = Pod.from_dict({**POD, "metadata": {**POD["metadata"], "namespace": namespace}})
     try:
-        made = cluster.client().create(pod, dry_run=True)
+        made = cluster.client().create(Pod.from_dict(POD), dry_run=True)
     except ApiError as error:
         return str(error.status.message)
     containers = [c.name for c in (made.spec and made.spec.initContainers) or []]
@@ -139,40 +159,94 @@ def put_certificate(cluster: Cluster, one: serving.Serving) -> None:
 
 def trust(cluster: Cluster, pem: str) -> None:
     """Have the API server trust this bundle and nothing else."""
-    hooks = configuration(cluster)
-    hooks["webhooks"][0]["clientConfig"]["caBundle"] = base64.b64encode(pem.encode()).decode()
+    hooks = stored(cluster, CONFIGURATION)
+    trusting(pem)(hooks)
     resources.apply(cluster.client(), [hooks])
 
 
-def configuration(cluster: Cluster) -> dict[str, Any]:
-    """The injector's webhook as it is, to be applied again with changes."""
-    path = f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{CONFIGURATION}"
-    with cluster.api_http(path) as http:
-        found = http.get("").json()
-    del found["metadata"]["managedFields"]
-    return {key: found[key] for key in ("apiVersion", "kind", "metadata", "webhooks")}
+def trusting(pem: str) -> Callable[[dict[str, Any]], None]:
+    """What makes of a webhook's configuration one that trusts this bundle and nothing else."""
+    encoded = base64.b64encode(pem.encode()).decode()
+    return lambda hooks: hooks["webhooks"][0]["clientConfig"].update(caBundle=encoded)
+
+
+def stored(cluster: Cluster, address: str) -> dict[str, Any]:
+    """The object at this path of the API, in a form that can be applied again."""
+    with cluster.api_http() as http:
+        found = http.get(address).json()
+    kept = ("name", "namespace", "labels", "annotations")
+    metadata = {key: found["metadata"][key] for key in kept if key in found["metadata"]}
+    return {**found, "metadata": metadata}
+
+
+@contextlib.contextmanager
+def spoilt(
+    cluster: Cluster, address: str, change: Callable[[dict[str, Any]], None] | None = None
+) -> Iterator[None]:
+    """An object that is changed, or else deleted, for the time of the block."""
+    whole = stored(cluster, address)
+    try:
+        if change is None:
+            with cluster.api_http() as http:
+                http.delete(address).raise_for_status()
+        else:
+            other = copy.deepcopy(whole)
+            change(other)
+            resources.apply(cluster.client(), [other])
+        yield
+    finally:
+        resources.apply(cluster.client(), [whole])
+
+
+def until_told(cluster: Cluster, wanted: dict[str, str]) -> None:
+    """Wait until `check` complains of just this, by check; each text is a part of what it says."""
+    until(
+        lambda: told(cluster, "--wait", "0s"),
+        what=f"check complains of {list(wanted) or 'nothing'}",
+        holds=lambda complaints: (
+            complaints.keys() == wanted.keys()
+            and all(part in complaints[check] for check, part in wanted.items())
+        ),
+        timeout_s=60,
+    )
 
 
 def until_served(cluster: Cluster, pem: str) -> None:
-    """Wait until every replica serves this certificate, by a webhook of a namespace of its own."""
-    probe = configuration(cluster)
-    probe["metadata"] = {"name": "probe"}
-    probe["webhooks"][0] |= {
-        "clientConfig": {
-            **probe["webhooks"][0]["clientConfig"],
-            "caBundle": base64.b64encode(pem.encode()).decode(),
-        },
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "probe"}},
+    """
+    Wait until every replica serves this certificate.
+
+    A pod asks each at its own address: the API server has one connection to one of them.
+    """
+    replicas = cluster.client().list(
+        Pod, namespace="linkerd", labels={"linkerd.io/control-plane-component": "proxy-injector"}
+    )
+    addresses = [pod.status.podIP for pod in replicas if pod.status and pod.status.podIP]
+    assert len(addresses) == 2
+    asking = {
+        "name": "app",
+        "image": POD["spec"]["containers"][0]["image"],
+        "command": [PYTHON, "-c", ASK_REPLICAS, pem, *addresses],
     }
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "probe"}}
-    resources.apply(cluster.client(), [namespace, probe])
+    asker = {
+        "metadata": {"name": "asker", "namespace": "shop"},
+        "spec": {"restartPolicy": "Never", "containers": [asking]},
+    }
+    client = cluster.client()
+    client.create(Pod.from_dict({**POD, **asker}))
     until(
-        lambda: [admitted(cluster, "probe") for _ in range(12)],
+        lambda: client.get(Pod, "asker", namespace="shop").status.phase,
         what="every replica serves the certificate",
-        holds=lambda answers: not any("certificate" in answer for answer in answers),
+        holds=lambda phase: phase in {"Succeeded", "Failed"},
         timeout_s=REFRESHED_S,
     )
-    resources.remove(cluster.client(), [namespace, probe])
+    assert cluster.logs("shop", "asker", "app") == "all\n"
+    client.delete(Pod, "asker", namespace="shop", grace_period=0)
+    until(
+        lambda: [pod.metadata.name for pod in client.list(Pod, namespace="shop")],
+        what="the asking pod is gone",
+        holds=lambda left: "asker" not in left,
+        timeout_s=30,
+    )
 
 
 def installed_certificate(cluster: Cluster) -> str:
@@ -199,6 +273,42 @@ def test_certificates_of_pods_are_shown(cluster: Cluster) -> None:
     assert refmesh(cluster, *pods_of).count(f"DNS:{name}\n") == 2
 
 
+def test_control_plane_that_is_not_there_is_told(cluster: Cluster) -> None:
+    complaint = {"control plane Namespace exists": 'the "nowhere" namespace does not exist'}
+    assert told(cluster, "--linkerd-namespace", "nowhere") == complaint
+
+
+def test_lost_binding_is_told(cluster: Cluster) -> None:
+    wanted = {"control plane ClusterRoleBindings exist": "linkerd-linkerd-destination"}
+    if ON_KIND:  # the embedded cluster enforces no roles, and says so to whom asks it
+        allowed = "control plane service accounts may do what they need"
+        wanted[allowed] = "linkerd-destination may not"
+    with spoilt(cluster, BINDING):
+        until_told(cluster, wanted)
+    until_told(cluster, {})
+
+
+def test_webhook_that_the_api_cannot_trust_is_told(cluster: Cluster) -> None:
+    other = serving.made(serving.injector_hosts("linkerd")).trusted_pem
+    with spoilt(cluster, CONFIGURATION, trusting(other)):
+        until_told(
+            cluster,
+            {
+                "proxy-injector webhook has valid cert": f"the certificate in Secret {SECRET}",
+                "proxy-injector webhook injects pods": "failed calling webhook",
+            },
+        )
+    until_told(cluster, {})
+
+
+def test_key_of_another_issuer_is_told(cluster: Cluster) -> None:
+    key = certificates.make_trust_anchor("cluster.local").key_pem
+    encoded = base64.b64encode(key.encode()).decode()
+    with spoilt(cluster, ISSUER, lambda secret: secret["data"].update({"key.pem": encoded})):
+        until_told(cluster, {"certificate config is valid": "belongs to another certificate"})
+    until_told(cluster, {})
+
+
 def test_webhook_certificate_is_renewed_without_a_refused_admission(
     cluster: Cluster,
 ) -> None:
@@ -207,7 +317,7 @@ def test_webhook_certificate_is_renewed_without_a_refused_admission(
     old = serving.made(serving.injector_hosts("linkerd"), now=start)
     trust(cluster, installed_certificate(cluster) + old.trusted_pem)
     put_certificate(cluster, old)
-    until_served(cluster, old.trusted_pem)
+    until_served(cluster, old.pair.certificate_pem)
     trust(cluster, old.trusted_pem)
     assert list(told(cluster)) == ["proxy-injector cert is valid for at least 60 days"]
     with admissions(cluster):

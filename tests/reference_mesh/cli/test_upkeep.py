@@ -135,9 +135,10 @@ def test_check_names_what_is_wrong_and_what_to_do(refmesh: Callable[..., Result]
     assert result.stdout.endswith(
         "linkerd-existence\n"
         "-----------------\n"
-        f"{FAIL} 'linkerd-config' config map exists\n"
-        '    configmaps "linkerd-config" not found in namespace linkerd\n'
-        "    hint: install the control plane: refmesh install | kubectl apply -f -\n"
+        f"{FAIL} control plane Namespace exists\n"
+        '    the "linkerd" namespace does not exist\n'
+        "    hint: install the control plane: refmesh install | kubectl apply -f -; one that is in "
+        "another namespace is named with --linkerd-namespace\n"
         "\n"
         f"Status check results are {FAIL}\n"
     )

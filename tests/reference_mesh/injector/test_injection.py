@@ -300,6 +300,28 @@ def test_user_hears_of_what_has_no_effect() -> None:
     assert any("UDP port 53" in warning for warning in done.warnings)
 
 
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        ("config.linkerd.io/access-log", "apache"),
+        ("config.linkerd.io/enable-gateway", "true"),
+        ("config.linkerd.io/proxy-cpu-ratio-limit", "0.5"),
+        ("config.linkerd.io/proxy-metrics-hostname-labels", "enabled"),
+        ("linkerd.io/inject", "ingress"),
+    ],
+)
+def test_user_hears_of_what_the_proxy_does_not_do_yet(annotation: str, value: str) -> None:
+    done = inject(pod({annotation: value}), ENABLED, Values(), trust_anchors_pem="PEM")
+    (warning,) = done.warnings
+    assert warning.startswith(f"annotation {annotation}")
+    assert "this mesh's proxy does not do that yet" in warning
+
+
+def test_what_is_switched_off_is_not_missed() -> None:
+    off = {"config.linkerd.io/enable-gateway": "false", "linkerd.io/inject": "enabled"}
+    assert inject(pod(off), ENABLED, Values(), trust_anchors_pem="PEM").warnings == ()
+
+
 def test_ingress_mode_is_an_annotation_value() -> None:
     env = environment(injected(pod({"linkerd.io/inject": "ingress"})))
     assert env["LINKERD2_PROXY_INGRESS_MODE"] == "true"

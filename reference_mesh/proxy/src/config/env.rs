@@ -5,6 +5,7 @@
 //! start shows all of them.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,6 +16,9 @@ use thiserror::Error;
 pub trait Strings {
     /// The value of `key`, if it is set and valid UTF-8.
     fn get(&self, key: &str) -> Option<String>;
+
+    /// All names.
+    fn names(&self) -> BTreeSet<String>;
 }
 
 /// The environment of this process.
@@ -34,6 +38,7 @@ pub struct BadVariable {
 /// Reads variables and collects what is wrong with them.
 pub struct Reader<'a, S> {
     strings: &'a S,
+    asked: RefCell<BTreeSet<String>>,
     bad: RefCell<Vec<BadVariable>>,
 }
 
@@ -43,11 +48,20 @@ impl Strings for ProcessEnv {
     fn get(&self, key: &str) -> Option<String> {
         std::env::var(key).ok()
     }
+
+    fn names(&self) -> BTreeSet<String> {
+        let names = std::env::vars_os().map(|(name, _)| name.into_string());
+        names.filter_map(Result::ok).collect()
+    }
 }
 
 impl Strings for std::collections::BTreeMap<String, String> {
     fn get(&self, key: &str) -> Option<String> {
         Self::get(self, key).cloned()
+    }
+
+    fn names(&self) -> BTreeSet<String> {
+        self.keys().cloned().collect()
     }
 }
 
@@ -58,6 +72,7 @@ impl<'a, S: Strings> Reader<'a, S> {
     pub fn new(strings: &'a S) -> Self {
         Self {
             strings,
+            asked: RefCell::default(),
             bad: RefCell::default(),
         }
     }
@@ -67,8 +82,19 @@ impl<'a, S: Strings> Reader<'a, S> {
         self.bad.into_inner()
     }
 
+    /// The variables that start with `prefix`, are not empty, and were not asked for so far.
+    pub fn unasked(&self, prefix: &str) -> Vec<String> {
+        let asked = self.asked.borrow();
+        let names = self.strings.names().into_iter();
+        names
+            .filter(|name| name.starts_with(prefix) && !asked.contains(name))
+            .filter(|name| self.strings.get(name).is_some_and(|v| !v.trim().is_empty()))
+            .collect()
+    }
+
     /// The text of `key`; none when unset or empty.
     pub fn text(&self, key: &str) -> Option<String> {
+        self.asked.borrow_mut().insert(key.to_owned());
         self.strings
             .get(key)
             .map(|v| v.trim().to_owned())

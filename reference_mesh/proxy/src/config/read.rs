@@ -19,6 +19,18 @@ const PREFIX: &str = "LINKERD2_PROXY_";
 /// How long a ping may stay unanswered where only the pause between pings is set, as in hyper.
 const DEFAULT_PING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Variables that are heeded, though `config` may not ask for them.
+const HEEDED: [&str; 5] = [
+    // Read before there is a configuration.
+    "LOG",
+    "LOG_FORMAT",
+    // Others that are set hold in their place.
+    "OUTBOUND_LISTEN_ADDR",
+    "IDENTITY_SERVER_ID",
+    // Only for ingress mode and for gateways, whose own variables are told of.
+    "DESTINATION_PROFILE_SUFFIXES",
+];
+
 /// Reads everything; what is bad stays with the reader.
 pub(super) fn config<S: Strings>(r: &Reader<'_, S>) -> Config {
     let base = base_h2(r);
@@ -41,7 +53,15 @@ pub(super) fn config<S: Strings>(r: &Reader<'_, S>) -> Config {
         metrics_retain_idle: r.duration(&key("METRICS_RETAIN_IDLE"), Duration::from_secs(600)),
         h2: base,
         dns_ttl: (limit(r, "DNS_MIN_TTL"), limit(r, "DNS_MAX_TTL")),
+        // The last one, when all others have been read.
+        unheeded: unheeded(r),
     }
+}
+
+fn unheeded<S: Strings>(r: &Reader<'_, S>) -> Vec<String> {
+    let mut unasked = r.unasked(PREFIX);
+    unasked.retain(|name| !HEEDED.contains(&&name[PREFIX.len()..]));
+    unasked
 }
 
 fn key(name: &str) -> String {

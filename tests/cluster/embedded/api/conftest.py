@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import socket
 import threading
 from types import SimpleNamespace
@@ -20,9 +19,6 @@ from harness.cluster.embedded.api.operations import Operations
 from harness.cluster.embedded.api.tokens import Tokens
 from harness.cluster.embedded.status import BadRequest
 from harness.cluster.embedded.store import Store
-
-# Without kubectl there is nothing to test of it; everything else here needs no program.
-collect_ignore = [] if shutil.which("kubectl") else ["test_kubectl.py"]
 
 ADMIN_TOKEN = "the-admin"
 

@@ -10,13 +10,14 @@ import pytest
 
 
 class Kubectl:
-    def __init__(self, served, home):
+    def __init__(self, program, served, home):
+        self.program = program
         self.served = served
         self._environment = {**os.environ, "HOME": str(home), "KUBECONFIG": str(served.kubeconfig)}
 
     def start(self, *arguments):
         return subprocess.Popen(
-            ["kubectl", *arguments],
+            [self.program, *arguments],
             env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -43,8 +44,8 @@ class Kubectl:
 
 
 @pytest.fixture
-def kubectl(served, tmp_path):
-    return Kubectl(served, tmp_path)
+def kubectl(kubectl_program, served, tmp_path):
+    return Kubectl(kubectl_program, served, tmp_path)
 
 
 def test_apply_is_idempotent_and_follows_the_manifest(kubectl, make):
@@ -114,6 +115,41 @@ def test_patches(kubectl, make):
     assert found["spec"]["template"]["spec"]["containers"][0]["image"] == "example/app:2"
 
 
+def test_rollout_status_follows_a_deployment_until_it_is_done(kubectl, make):
+    kubectl("apply", "-f", "-", objects=[make.deployment(replicas=2)])
+    following = kubectl.start("rollout", "status", "deployment/web", "--timeout=10s")
+    try:
+        seen = [following.stdout.readline()]
+        _set_status(kubectl, "deployments", "web", observedGeneration=1, replicas=2, **_ready(1))
+        seen.append(following.stdout.readline())
+        _set_status(kubectl, "deployments", "web", observedGeneration=1, replicas=2, **_ready(2))
+        rest, told = following.communicate(timeout=10)
+    finally:
+        following.kill()
+        following.communicate()
+    assert (following.returncode, told) == (0, "")
+    assert "Waiting for deployment spec update to be observed" in seen[0]
+    assert "1 of 2 updated replicas are available" in seen[1]
+    assert 'deployment "web" successfully rolled out' in rest
+
+
+def test_rollout_status_ends_in_time(kubectl, make):
+    kubectl("apply", "-f", "-", objects=[make.deployment()])
+    late = kubectl.fails("rollout", "status", "deployment/web", "--timeout=1s")
+    assert "timed out" in late
+
+
+def _ready(count):
+    return {"updatedReplicas": 2, "readyReplicas": count, "availableReplicas": count}
+
+
+def _set_status(kubectl, plural, name, **status):
+    store, kind = kubectl.served.api.store, ("apps" if plural == "deployments" else "", plural)
+    stored = store.get(kind, "default", name)
+    changed = {**stored, "status": status}
+    kubectl.served.on_loop(store.update, kind, changed, subresource="status")
+
+
 def test_get_all_and_watch(kubectl, make):
     kubectl("apply", "-f", "-", objects=[make.deployment()])
     assert "deployment.apps/web" in kubectl("get", "all", "-A")
@@ -157,15 +193,17 @@ def test_logs_and_describe(kubectl, make):
 
 def test_what_is_not_supported_says_what_to_do(kubectl, make):
     kubectl("apply", "-f", "-", objects=[_pod(make)])
-    assert "exec is not supported by this server" in kubectl.fails("exec", "p", "--", "ls")
-    assert "kubectl apply -f" in kubectl.fails("create", "namespace", "x")
-    stored = kubectl.served.api.store.get(("", "pods"), "default", "p")
-    running = {**stored, "status": {"phase": "Running"}}
-    kubectl.served.on_loop(
-        kubectl.served.api.store.update, ("", "pods"), running, subresource="status"
-    )
+    created = kubectl.fails("create", "namespace", "x")
+    assert "write the object as a manifest and use `kubectl apply -f`" in created
+    _set_status(kubectl, "pods", "p", phase="Running")
+    told = kubectl.fails("exec", "p", "--", "ls")
+    assert "exec is not supported by this server: look at the pod from outside" in told
+    assert "(kubectl logs, the pod proxy), or run another pod" in told
+    told = kubectl.fails("attach", "p")
+    assert "attach is not supported by this server: use kubectl logs -f" in told
     told = kubectl.fails("port-forward", "p", "8080:80")
-    assert "portforward is not supported by this server" in told
+    assert "portforward is not supported by this server: use the proxy of the API: " in told
+    assert "kubectl get --raw /api/v1/namespaces/NAMESPACE/pods/POD:PORT/proxy/PATH" in told
 
 
 def test_dry_runs_and_differences(kubectl, make):
