@@ -36,6 +36,7 @@ from harness.mesh.reference_build import ReferenceBuild
 from harness.mesh.reference_issuer import ReferenceIssuer
 from harness.mesh.reference_presence import present
 from harness.waiting import until
+from harness.workload.pods import CONFINED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -213,6 +214,7 @@ class ReferenceMesh:
                         "value": f"0.0.0.0:{_INBOUND_PORT}",
                     }
                 ],
+                "securityContext": CONFINED,
             }
         )
         return pod
