@@ -48,8 +48,7 @@ def _lines(shown: x509.Certificate) -> Iterator[str]:
     if extensions:
         yield "        X509v3 extensions:"
         yield from (f"            {line}" for line in extensions)
-    digest = shown.signature_hash_algorithm
-    yield f"    Signature Algorithm: {shown.signature_algorithm_oid._name if digest else 'none'}"
+    yield f"    Signature Algorithm: {_signature(shown)}"
     yield f"    SHA256 Fingerprint: {shown.fingerprint(hashes.SHA256()).hex(':').upper()}"
 
 
@@ -88,6 +87,14 @@ def _key(shown: x509.Certificate) -> str:
     if isinstance(key, ec.EllipticCurvePublicKey):
         return f"ECDSA {key.curve.name} ({key.key_size} bit)"
     return type(key).__name__
+
+
+def _signature(shown: x509.Certificate) -> str:
+    digest = shown.signature_hash_algorithm
+    if digest is None:
+        return shown.signature_algorithm_oid.dotted_string
+    kind = "ECDSA" if isinstance(shown.signature_algorithm_parameters, ec.ECDSA) else "RSA"
+    return f"{kind}-{digest.name.upper()}"
 
 
 def _time(moment: dt.datetime) -> str:

@@ -240,6 +240,7 @@ def test_identity_shows_the_certificate_that_peers_see(
     assert "POD web-0 (1 of 1)\n\nCertificate:\n" in said
     assert "DNS:web.shop.svc\n" in said
     assert "TLS Web Server Authentication\n" in said
+    assert "Signature Algorithm: ECDSA-SHA256\n" in said
     rows = json.loads(refmesh("identity", "-n", "shop", "web-0", "-o", "json").stdout)
     assert rows[0]["certificate"] == shown
     installed.pages[f"{base}/certificate.pem"] = (200, "not a certificate")
