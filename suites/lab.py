@@ -22,7 +22,7 @@ from lightkube.core.exceptions import ApiError
 from lightkube.resources.core_v1 import Pod, Service
 
 from harness.cluster import pod_states
-from harness.errors import ClusterError
+from harness.errors import ClusterError, MeshError
 from harness.mesh import resources
 from harness.mesh.protocol import MeshOptions
 from harness.workload import pods
@@ -134,7 +134,8 @@ class Space:
             made.append(self.lab.mesh.expose(front, enrolment) if meshed else front)
         made.append(self._workload(role, replicas, meshed, enrolment, impostor))
         resources.apply(self.lab.cluster.client(), made)
-        member = Member(self, role, replicas or 1, service)
+        enrolled = meshed and not impostor
+        member = Member(self, role, replicas or 1, service, enrolled)
         if wait:
             member.ready()
         return member
@@ -177,6 +178,7 @@ class Member:
     role: pods.Role
     replicas: int
     service: bool = False
+    meshed: bool = False
 
     @property
     def identity(self) -> str:
@@ -244,6 +246,7 @@ class Member:
 
         Raises:
             PodFailed: a pod ended for good, or can never start.
+            MeshError: a pod that was enrolled came up without a sidecar.
             NotInTime: not all were ready within `timeout_s`.
 
         """
@@ -255,9 +258,25 @@ class Member:
             namespace=self.space.name,
             log=self.log,
         )
+        self._require_sidecars()
         if self.service and self.replicas:
             self.space.lab.probes.until_reached(self.host)
         return self
+
+    def _require_sidecars(self) -> None:
+        """An injector that cannot be called lets pods start without: no mesh is seen then."""
+        sidecar = self.space.lab.mesh.sidecar
+        if sidecar is None or not self.meshed:
+            return
+        for pod in self.pods():
+            spec = pod.to_dict()["spec"]
+            containers = [*spec.get("initContainers", []), *spec["containers"]]
+            if not any(each["name"] == sidecar.container for each in containers):
+                raise MeshError(
+                    f"pod {self.space.name}/{_name(pod)} was enrolled and runs without container "
+                    f"{sidecar.container}: the mesh did not inject it, or the API server could not "
+                    "call its injector; look at the logs of both"
+                )
 
     def log(self, pod: str | None = None, container: str = "app") -> str:
         """The last lines of a container's log."""

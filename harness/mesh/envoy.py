@@ -95,6 +95,9 @@ class EnvoyMesh:
         """There is one build, and no control plane."""
         raise Unsupported(Feature.UPGRADE, _WHY)
 
+    def until_running(self, cluster: Cluster, options: MeshOptions) -> None:
+        """At once: there is no control plane."""
+
     def uninstall(self, cluster: Cluster) -> None:
         """Nothing to remove: sidecars go with their pods."""
 

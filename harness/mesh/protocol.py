@@ -198,6 +198,9 @@ class Mesh(Protocol):
         Returns when its control plane can take workloads. Sidecars that run go on as they are.
         """
 
+    def until_running(self, cluster: Cluster, options: MeshOptions) -> None:
+        """Return when the control plane of what is installed can take workloads."""
+
     def uninstall(self, cluster: Cluster) -> None:
         """Remove what `install` put there; returns when it is gone."""
 

@@ -111,7 +111,7 @@ class ReferenceMesh:
                 f"--set=identity.issuer.issuanceLifetime={_go_duration(options.leaf_lifetime_s)}",
             )
         resources.apply(client, resources.documents(manifest))
-        self._until_running(cluster, build)
+        self.until_running(cluster, options)
 
     def upgrade(self, cluster: Cluster, options: MeshOptions) -> None:
         """
@@ -125,8 +125,32 @@ class ReferenceMesh:
         resources.apply(client, resources.documents(build.refmesh("upgrade", "--crds")))
         manifest = build.refmesh("upgrade", *where)
         resources.apply(client, resources.documents(manifest))
-        self._until_running(cluster, build)
+        self.until_running(cluster, options)
         resources.remove(client, reversed(resources.documents(build.refmesh("prune", *where))))
+
+    def until_running(self, cluster: Cluster, options: MeshOptions) -> None:
+        """
+        Wait for the control plane, and until the API server asks this build's injector.
+
+        Before, a new pod gets the sidecar of an earlier build, or none: that is its failure policy.
+        """
+        build = ReferenceBuild.of(options)
+        resources.deployments_available(cluster, _NAMESPACE, _DEPLOYMENTS)
+        client = cluster.client()
+        asked: Any = Pod.from_dict(self.enroll(_ASKED))
+
+        def sidecars() -> list[str]:
+            spec = client.create(asked, dry_run=True).to_dict()["spec"]
+            containers = [*spec.get("initContainers", []), *spec["containers"]]
+            return [each["image"] for each in containers if each["name"] == self.sidecar.container]
+
+        until(
+            sidecars,
+            what="new pods get this build's sidecar from the injector",
+            holds=lambda images: images == [build.proxy_image],
+            timeout_s=_REACHED_S,
+            hint="Look closer: refmesh check",
+        )
 
     def uninstall(self, cluster: Cluster) -> None:
         """Delete what `refmesh uninstall` lists, once the pods in the mesh have ended, and wait."""
@@ -269,29 +293,6 @@ class ReferenceMesh:
     def control_plane(self) -> Mapping[str, Sequence[str]]:
         """The three deployments of namespace linkerd."""
         return {_NAMESPACE: _DEPLOYMENTS}
-
-    def _until_running(self, cluster: Cluster, build: ReferenceBuild) -> None:
-        """
-        Wait for the control plane, and until the API server asks this build's injector.
-
-        Before, a new pod gets the sidecar of an earlier build, or none: that is its failure policy.
-        """
-        resources.deployments_available(cluster, _NAMESPACE, _DEPLOYMENTS)
-        client = cluster.client()
-        asked: Any = Pod.from_dict(self.enroll(_ASKED))
-
-        def sidecars() -> list[str]:
-            spec = client.create(asked, dry_run=True).to_dict()["spec"]
-            containers = [*spec.get("initContainers", []), *spec["containers"]]
-            return [each["image"] for each in containers if each["name"] == self.sidecar.container]
-
-        until(
-            sidecars,
-            what="new pods get this build's sidecar from the injector",
-            holds=lambda images: images == [build.proxy_image],
-            timeout_s=_REACHED_S,
-            hint="Look closer: refmesh check",
-        )
 
 
 def _where(cluster: Cluster) -> list[str]:

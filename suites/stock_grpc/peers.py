@@ -36,7 +36,7 @@ def deploy(space: Space, name: str, *, meshed: bool) -> Member:
     made = [pods.service_account(role), pods.service(role)]
     made.append(space.lab.mesh.enroll(manifest) if meshed else manifest)
     resources.apply(space.lab.cluster.client(), made)
-    return Member(space, role, 1)
+    return Member(space, role, 1, meshed=meshed)
 
 
 def run(caller: Member, server: Member, case: str) -> str:
