@@ -17,11 +17,12 @@ pub struct Load {
     decay_ns: f64,
 }
 
-/// A request under way. Its latency counts when its response begins, or fails.
+/// A request or connection under way. A request's latency counts when its response begins, or fails.
 #[derive(Debug)]
 pub struct Pending {
     load: Rc<Load>,
-    started: Instant,
+    /// None when its latency has been counted.
+    started: Option<Instant>,
 }
 
 // === impl Load ===
@@ -45,9 +46,14 @@ impl Load {
         let latency = if mutants::active(Mutant::EwmaIgnoresLatency) {
             1.0
         } else {
-            self.latency_ns.get() * self.weight_of_past(now)
+            self.latency_ns(now)
         };
         latency * f64::from(self.pending.get() + 1)
+    }
+
+    /// What a request may have to wait by itself.
+    fn latency_ns(&self, now: Instant) -> f64 {
+        self.latency_ns.get() * self.weight_of_past(now)
     }
 
     /// Begins a request.
@@ -56,7 +62,7 @@ impl Load {
         self.pending.set(self.pending.get() + 1);
         Pending {
             load: Rc::clone(self),
-            started: Instant::now(),
+            started: Some(Instant::now()),
         }
     }
 
@@ -77,20 +83,56 @@ impl Load {
     }
 }
 
+/// Latency to assume of an endpoint that joins these: that of the one in the middle, or `most`.
+#[must_use]
+pub fn latency_of_newcomer<'a>(
+    loads: impl Iterator<Item = &'a Load>,
+    most: Duration,
+    now: Instant,
+) -> Duration {
+    let mut known: Vec<f64> = loads.map(|load| load.latency_ns(now)).collect();
+    if known.is_empty() {
+        return most;
+    }
+    let middle = (known.len() - 1) / 2;
+    let (_, typical_ns, _) = known.select_nth_unstable_by(middle, f64::total_cmp);
+    Duration::from_nanos(*typical_ns as u64).min(most)
+}
+
+// === impl Pending ===
+
+impl Pending {
+    /// A connection was found or made, and the request goes out now. What that took is not the
+    /// endpoint's latency: the next request will find the connection.
+    pub fn sent(&mut self) {
+        self.started = Some(Instant::now());
+    }
+
+    /// All that is to be waited for has come, as when a connection is made that carries bytes; what
+    /// follows is load, but no latency.
+    pub fn answered(&mut self) {
+        if let Some(started) = self.started.take() {
+            let now = Instant::now();
+            self.load.measured((now - started).as_nanos() as f64, now);
+        }
+    }
+}
+
 impl Drop for Pending {
     fn drop(&mut self) {
-        let now = Instant::now();
-        let load = &self.load;
-        load.pending.set(load.pending.get() - 1);
-        load.measured((now - self.started).as_nanos() as f64, now);
+        self.answered();
+        self.load.pending.set(self.load.pending.get() - 1);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Load;
+    use super::{Load, latency_of_newcomer};
+    use std::rc::Rc;
     use std::time::Duration;
     use tokio::time::{Instant, advance};
+
+    const MS: Duration = Duration::from_millis(1);
 
     #[tokio::test(start_paused = true)]
     async fn slow_answers_count_at_once_and_fade() {
@@ -114,5 +156,69 @@ mod tests {
         let idle = load.cost(Instant::now());
         let _requests = [load.begin(), load.begin()];
         assert!((load.cost(Instant::now()) / idle - 3.0).abs() < 1e-6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_no_latency_for_requests_and_all_of_it_for_bytes() {
+        let loads: [Rc<Load>; 2] = std::array::from_fn(|_| Load::new(MS, Duration::from_secs(10)));
+        let [mut request, mut bytes] = [loads[0].begin(), loads[1].begin()];
+        advance(100 * MS).await;
+        request.sent();
+        bytes.answered();
+        advance(900 * MS).await;
+        drop((request, bytes));
+        let now = Instant::now();
+        let (request_ns, bytes_ns) = (loads[0].cost(now), loads[1].cost(now));
+        assert!((request_ns - 900e6).abs() < 1e6, "{request_ns}");
+        assert!((80e6..100e6).contains(&bytes_ns), "{bytes_ns}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newcomer_among_fast_endpoints_is_picked_soon() {
+        let decay = Duration::from_secs(10);
+        let endpoint = || Load::new(30 * MS, decay);
+        let mut loads = vec![endpoint(), endpoint()];
+        let answer = async |load: &Rc<Load>| {
+            let _request = load.begin();
+            advance(MS).await;
+        };
+        for _ in 0..50_000 {
+            answer(
+                crate::balance::pick(&loads, |_| true, |l| l.cost(Instant::now())).expect("two"),
+            )
+            .await;
+        }
+        let known = loads.iter().map(|load| &**load);
+        let assumed = latency_of_newcomer(known, 30 * MS, Instant::now());
+        assert!(assumed < 2 * MS, "{assumed:?}");
+        loads.push(Load::new(assumed, decay));
+        let before = Instant::now();
+        loop {
+            let picked =
+                crate::balance::pick(&loads, |_| true, |l| l.cost(Instant::now())).expect("three");
+            if Rc::ptr_eq(picked, &loads[2]) {
+                break;
+            }
+            answer(picked).await;
+        }
+        assert!(
+            before.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            before.elapsed()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newcomer_is_never_taken_for_slower_than_the_default() {
+        let now = Instant::now();
+        assert_eq!(latency_of_newcomer([].into_iter(), 30 * MS, now), 30 * MS);
+        let slow = Load::new(900 * MS, Duration::from_secs(10));
+        assert_eq!(
+            latency_of_newcomer([&*slow].into_iter(), 30 * MS, now),
+            30 * MS
+        );
+        let fast = Load::new(MS, Duration::from_secs(10));
+        let assumed = latency_of_newcomer([&*slow, &*fast].into_iter(), 30 * MS, now);
+        assert_eq!(assumed, MS);
     }
 }

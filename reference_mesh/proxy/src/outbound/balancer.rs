@@ -17,12 +17,12 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::Outbound;
 use super::backend::Session;
 use super::endpoint::Endpoint;
-use crate::balance::{Pending, pick};
+use crate::balance::{Pending, latency_of_newcomer, pick};
 use crate::discovery::{Endpoint as Discovered, EndpointsState};
 use crate::http::error::ProxyError;
 use crate::http::task::Owned;
 use crate::mutants::{self, Mutant};
-use crate::policy::outbound::{Balance, Queue};
+use crate::policy::outbound::{Balance, Load, Queue};
 use crate::telemetry::{Balancer as Metrics, Update};
 use crate::transport::connect::ConnectError;
 
@@ -219,13 +219,14 @@ impl Balancer {
             .map(|endpoint| (endpoint.discovered.addr, endpoint))
             .collect();
         let had = old.len();
+        let load = self.load_of_newcomer(old.values());
         let endpoints: Vec<_> = known
             .into_iter()
             .map(|discovered| match old.remove(&discovered.addr) {
                 Some(endpoint) if endpoint.discovered == *discovered => endpoint,
                 _ => {
-                    let (authority, load) = (&self.balance.path, self.balance.load);
-                    Endpoint::new(&outbound, discovered.clone(), Some(authority), Some(load))
+                    let authority = Some(&*self.balance.path);
+                    Endpoint::new(&outbound, discovered.clone(), authority, Some(load))
                 }
             })
             .collect();
@@ -241,6 +242,16 @@ impl Balancer {
             self.metrics.set_open(self.is_available());
         }
         self.changed.notify_waiters();
+    }
+
+    /// What is assumed of an endpoint that joins these.
+    fn load_of_newcomer<'a>(&self, known: impl Iterator<Item = &'a Rc<Endpoint>>) -> Load {
+        let Load { default_rtt, .. } = self.balance.load;
+        let loads = known.map(|endpoint| &*endpoint.load);
+        Load {
+            default_rtt: latency_of_newcomer(loads, default_rtt, Instant::now()),
+            ..self.balance.load
+        }
     }
 
     fn count_endpoints(&self) {

@@ -99,7 +99,8 @@ impl Service {
         for _ in 0..MAX_REDISPATCHES {
             let connect =
                 async |endpoint: &Endpoint| endpoint.connection(endpoint.carriage(&request)).await;
-            let (endpoint, pending, connection) = choice.backend.acquire(connect).await?;
+            let (endpoint, mut pending, connection) = choice.backend.acquire(connect).await?;
+            pending.sent();
             if let Some(required) = &required
                 && !required.to_str().is_ok_and(|id| endpoint.satisfies(id))
             {

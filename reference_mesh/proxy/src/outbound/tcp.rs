@@ -57,9 +57,10 @@ pub(super) async fn forward(
         .acquire(async |endpoint| endpoint.dial(None).await)
         .await;
     // Under way for as long as it is open: connections go where there are few.
-    let (_, _pending, upstream) = match acquired {
+    let (_, mut pending, upstream) = match acquired {
         Ok(acquired) => acquired,
         Err(error) => return refused(ProxyError::label(&error), error.to_string()),
     };
+    pending.answered();
     copy::duplex(io, upstream).await
 }
