@@ -94,19 +94,19 @@ def measure(
     *,
     rounds: int,
     seed: int,
-    progress: Callable[[int, str], None] = lambda _round, _arm: None,
+    before_round: Callable[[], None] = lambda: None,
 ) -> dict[str, list[BlockResult]]:
     """
     One block of every arm in each of `rounds` rounds.
 
     Returns, by arm name, the blocks in the order of the rounds: the n-th blocks of all arms were
-    measured next to each other.
+    measured next to each other. `before_round` is called before each.
     """
     order = random.Random(seed)  # noqa: S311 - an order, not a secret
     results: dict[str, list[BlockResult]] = {arm.name: [] for arm in arms}
-    for number in range(rounds):
+    for _ in range(rounds):
+        before_round()
         for arm in order.sample(arms, len(arms)):
-            progress(number, arm.name)
             results[arm.name].append(arm.send(arm.block))
     return results
 
