@@ -16,7 +16,8 @@ from harness.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from suites.lab import Member, Space
+    from suites.lab import Space
+    from suites.member import Member
 
 __all__ = ["FILLERS", "deploy_at", "free_before"]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.mesh.issuance import GrpcCall
     from harness.workload.calls import Caller
     from harness.workload.records import Outcome
-    from suites.lab import Member
+    from suites.member import Member
 
 __all__ = ["ask", "token"]
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from harness.plugin import Check, Options
     from harness.record.catalogue import Lane
-    from suites.lab import Lab, Member, Space
+    from suites.lab import Lab, Space
+    from suites.member import Member
 
 
 _UPGRADES = ("cp-10", "cp-13")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.plugin import Check
     from harness.workload.calls import RunningTraffic
     from harness.workload.records import Outcome
-    from suites.lab import Member
+    from suites.member import Member
 
 __all__ = ["LEAST_RPS", "Continuous", "continuous"]
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from harness.mesh.protocol import MeshOptions
-    from suites.lab import Lab, Member
+    from suites.lab import Lab
+    from suites.member import Member
 
 __all__ = [
     "LINGER",

@@ -8,7 +8,7 @@ from harness.workload.plans import Plan
 
 if TYPE_CHECKING:
     from harness.plugin import Check
-    from suites.lab import Member
+    from suites.member import Member
 
 __all__ = ["FirstAndLast"]
 

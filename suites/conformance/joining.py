@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from harness.plugin import Check
     from harness.workload.plans import Plan
-    from suites.lab import Member
+    from suites.member import Member
 
 __all__ = ["Pair", "deliver", "deliver_all", "deliver_each", "pairs", "refusal"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from harness.plugin import Check
     from harness.workload.records import Fields
-    from suites.lab import Member
+    from suites.member import Member
 
 __all__ = ["HTTP_PROTOCOLS", "Asked", "account", "ask", "authorize", "in_force", "matrix"]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.plugin import Check
     from harness.workload.helper import Helper, RogueServer
     from harness.workload.rogue import TlsReport
-    from suites.lab import Member
+    from suites.member import Member
 
 __all__ = [
     "EXPIRED",

@@ -18,7 +18,8 @@ from suites.conformance.policing import HTTP_PROTOCOLS, Asked, account
 if TYPE_CHECKING:
     from harness.plugin import Check
     from suites.conformance.conftest import World
-    from suites.lab import Lab, Member
+    from suites.lab import Lab
+    from suites.member import Member
 
 REQUESTS = 300
 """Refusals asked for: none accepted in 300 rules out a share above 2.3 % with 99.9 %."""

@@ -12,7 +12,7 @@ from harness.workload.plans import Plan
 from harness.workload.pods import HTTP_PORT, Role
 from suites.conformance.continuity import continuous
 from suites.conformance.disruption import control_plane_down, scale
-from suites.lab import Member
+from suites.member import Member
 
 if TYPE_CHECKING:
     from harness.mesh.protocol import Resource

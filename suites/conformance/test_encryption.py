@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from harness.plugin import Check
     from harness.workload.findings import Findings
     from suites.conformance.conftest import World
-    from suites.lab import Lab, Member
+    from suites.lab import Lab
+    from suites.member import Member
 
 REQUESTS = 300
 """Refusals asked for: none accepted in 300 rules out a share above 2.3 % with 99.9 %."""

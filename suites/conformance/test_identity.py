@@ -21,7 +21,8 @@ from suites.conformance.addresses import deploy_at
 if TYPE_CHECKING:
     from harness.plugin import Check
     from suites.conformance.conftest import World
-    from suites.lab import Lab, Member, Space
+    from suites.lab import Lab, Space
+    from suites.member import Member
 
 REFUSALS = 50
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from harness.workload.calls import RunningTraffic
     from harness.workload.records import Outcome
     from suites.conformance.conftest import World
-    from suites.lab import Lab, Member
+    from suites.lab import Lab
+    from suites.member import Member
 
 PODS = 4
 """Pods that start at once: sidecar and application race in each."""

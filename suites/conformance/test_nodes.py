@@ -19,7 +19,8 @@ from suites.conformance.first_last import FirstAndLast
 if TYPE_CHECKING:
     from harness.plugin import Check
     from suites.conformance.conftest import World
-    from suites.lab import Lab, Member
+    from suites.lab import Lab
+    from suites.member import Member
 
 PODS = 4
 """Pods that start, and end, while the agents of their nodes restart."""

@@ -14,7 +14,8 @@ from suites.conformance.joining import refusal
 if TYPE_CHECKING:
     from harness.plugin import Check
     from suites.conformance.conftest import World
-    from suites.lab import Lab, Member
+    from suites.lab import Lab
+    from suites.member import Member
 
 PROBED = "/health/live"
 """What the pod declares: a liveness probe, by GET, at the first of its two HTTP ports."""

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from harness.mesh.protocol import Mesh
     from harness.plugin import Check
     from suites.conformance.conftest import World
-    from suites.lab import Lab, Member
+    from suites.lab import Lab
+    from suites.member import Member
 
 CALLS = 5
 """Calls per way and protocol: the first opens what later ones use again."""

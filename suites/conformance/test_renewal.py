@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from harness.plugin import Check
     from suites.conformance.conftest import World
-    from suites.lab import Lab, Member
+    from suites.lab import Lab
+    from suites.member import Member
 
 LIFETIMES = 3
 LATEST_SHARE = 0.75

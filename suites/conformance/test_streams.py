@@ -15,7 +15,8 @@ from suites.conformance.ways import Way, ways
 if TYPE_CHECKING:
     from harness.plugin import Check
     from suites.conformance.conftest import World
-    from suites.lab import Lab, Member
+    from suites.lab import Lab
+    from suites.member import Member
 
 PROMPT_S = 3.0
 """Longer than any greeting takes that is not waited for, shorter than any detection's time-out."""

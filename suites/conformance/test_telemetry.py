@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from harness.plugin import Check
     from harness.workload.records import Attempt, Outcome
     from suites.conformance.conftest import World
-    from suites.lab import Lab, Member, Space
+    from suites.lab import Lab, Space
+    from suites.member import Member
 
 FLUSH_S = 5.0
 """Counters may lag behind the responses by this much."""

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from harness.mesh.protocol import MeshOptions
     from harness.plugin import Check
     from suites.conformance.conftest import World
-    from suites.lab import Lab, Member, Space
+    from suites.lab import Lab, Space
+    from suites.member import Member
 
 CALLS = 5
 """Calls per way and protocol: the first opens what later ones use again."""

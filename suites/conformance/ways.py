@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from suites.conformance.conftest import World
-    from suites.lab import Member
+    from suites.member import Member
 
 __all__ = ["Way", "ways"]
 

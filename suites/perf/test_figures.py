@@ -16,7 +16,8 @@ from harness.workload.plans import Plan
 if TYPE_CHECKING:
     from harness.cluster import ProcessFacts
     from harness.plugin import Check, RunContext
-    from suites.lab import Lab, Member
+    from suites.lab import Lab
+    from suites.member import Member
 
 PODS = 15
 READY_S = 1.0

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from harness.cluster import ProcessFacts
     from harness.plugin import Check, Options, RunContext
-    from suites.lab import Lab, Member, Space
+    from suites.lab import Lab, Space
+    from suites.member import Member
 
 ROUNDS = 10
 LONG_ROUNDS = 40

@@ -11,7 +11,7 @@ from harness.errors import ClusterError
 from harness.mesh import resources
 from harness.workload import pods
 from harness.workload.control import WORKLOAD_PORT
-from suites.lab import Member
+from suites.member import Member
 
 if TYPE_CHECKING:
     from harness.cluster import Image

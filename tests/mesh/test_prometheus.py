@@ -25,11 +25,13 @@ from harness.mesh.reference import ReferenceMesh
 from harness.waiting import until
 from harness.workload import image as workload_image
 from harness.workload.plans import Plan
-from suites.lab import Lab, Member
+from suites.lab import Lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from suites.member import Member
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
