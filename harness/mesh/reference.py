@@ -19,7 +19,6 @@ from lightkube.resources.core_v1 import Pod
 
 from harness.mesh import resources, scrape
 from harness.mesh.authority import Authority
-from harness.mesh.intents import Intent, Protocol, Source, Target, TlsMode, TlsPolicy
 from harness.mesh.protocol import (
     Certificate,
     Enrolment,
@@ -34,6 +33,7 @@ from harness.mesh.protocol import (
 )
 from harness.mesh.reference_build import ReferenceBuild
 from harness.mesh.reference_issuer import ReferenceIssuer
+from harness.mesh.reference_policy import express
 from harness.mesh.reference_presence import present
 from harness.waiting import until
 from harness.workload.pods import CONFINED
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from harness.cluster import Cluster, Image
+    from harness.mesh.intents import Intent
     from harness.mesh.issuance import Issuer
 
 __all__ = ["ReferenceMesh"]
@@ -67,8 +68,6 @@ _REACHED_S = 30.0
 
 _ENDED_S = 60.0
 """Twice the time that a pod is given to end by itself."""
-
-_POLICY_API = "policy.linkerd.io"
 
 
 class ReferenceMesh:
@@ -245,16 +244,7 @@ class ReferenceMesh:
 
     def express(self, intent: Intent) -> list[Resource]:
         """An authorization for each source, and a Server for the target."""
-        target = intent.target
-        if isinstance(intent, TlsPolicy):
-            strict = intent.mode is TlsMode.STRICT
-            access = "all-authenticated" if strict else "all-unauthenticated"
-            return [_server(intent.name, target, access=access)]
-        made: list[Resource] = []
-        for number, source in enumerate(intent.sources):
-            made += _authorization(f"{intent.name}-{number}", intent.name, target, source)
-        # Last, so that nobody who is admitted is denied in between, and connections live on.
-        return [*made, _server(intent.name, target, access="deny")]
+        return express(intent)
 
     def identity(
         self, namespace: str, service_account: str, *, trust_domain: str | None = None
@@ -299,60 +289,6 @@ def _where(cluster: Cluster) -> list[str]:
     """The options by which `refmesh` finds the cluster that `cluster.client()` talks to."""
     named = [f"--context={cluster.context}"] if cluster.context else []
     return [f"--kubeconfig={cluster.kubeconfig}", *named]
-
-
-def _server(name: str, target: Target, *, access: str) -> Resource:
-    protocols = {
-        Protocol.DETECT: "unknown",
-        Protocol.HTTP1: "HTTP/1",
-        Protocol.HTTP2: "HTTP/2",
-        Protocol.GRPC: "gRPC",
-        Protocol.OPAQUE: "opaque",
-    }
-    return {
-        "apiVersion": f"{_POLICY_API}/v1beta3",
-        "kind": "Server",
-        "metadata": {"name": name, "namespace": target.namespace},
-        "spec": {
-            "podSelector": {"matchLabels": target.labels},
-            "port": target.port,
-            "proxyProtocol": protocols[target.protocol],
-            "accessPolicy": access,
-        },
-    }
-
-
-def _authorization(name: str, server: str, target: Target, source: Source) -> list[Resource]:
-    """An AuthorizationPolicy on the server, and the authentication that it requires."""
-    if source.service_account:
-        namespace, account = source.service_account
-        spec: Resource = {
-            "identityRefs": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]
-        }
-    elif source.namespace:
-        spec = {"identityRefs": [{"kind": "Namespace", "name": source.namespace}]}
-    else:
-        spec = {"identities": ["*"]}
-    metadata = {"name": name, "namespace": target.namespace}
-    return [
-        {
-            "apiVersion": f"{_POLICY_API}/v1alpha1",
-            "kind": "MeshTLSAuthentication",
-            "metadata": metadata,
-            "spec": spec,
-        },
-        {
-            "apiVersion": f"{_POLICY_API}/v1alpha1",
-            "kind": "AuthorizationPolicy",
-            "metadata": metadata,
-            "spec": {
-                "targetRef": {"group": _POLICY_API, "kind": "Server", "name": server},
-                "requiredAuthenticationRefs": [
-                    {"group": _POLICY_API, "kind": "MeshTLSAuthentication", "name": name}
-                ],
-            },
-        },
-    ]
 
 
 def _go_duration(seconds: float) -> str:

@@ -33,7 +33,7 @@ def test_refmesh_is_run_on_the_cluster_that_the_driver_writes_to(
 
     monkeypatch.setattr(ReferenceBuild, "refmesh", refmesh)
     monkeypatch.setattr(ReferenceBuild, "images", lambda _: [])
-    monkeypatch.setattr(reference.ReferenceMesh, "_until_running", lambda *_: None)
+    monkeypatch.setattr(reference.ReferenceMesh, "until_running", lambda *_: None)
     there = iter([["Namespace linkerd"], []])
     monkeypatch.setattr(reference, "present", lambda *_: next(there))
     cluster = ApiCluster("it", Path("config"), context)

@@ -10,6 +10,7 @@ mod app;
 mod direct;
 mod http;
 mod limit;
+mod session;
 mod tcp;
 
 use std::cell::{Cell, RefCell};
@@ -23,22 +24,20 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use self::app::App;
-use self::http::Service;
 use self::limit::Limiter;
+use self::session::{Announced, Session};
 use crate::config::Config;
-use crate::detect::{self, Http, Tls};
+use crate::detect::{self, Tls};
 use crate::discovery::Discovery;
 use crate::drain;
-use crate::http::{h1, h2};
 use crate::mutants::{self, Mutant};
-use crate::outbound::judge;
-use crate::policy::inbound::{Client, Protocol, RateLimit, ServerPolicy};
-use crate::telemetry::{Distinct, InboundTarget, Telemetry, TransportLabels};
+use crate::policy::inbound::{Protocol, RateLimit, ServerPolicy};
+use crate::telemetry::{Distinct, Telemetry};
 use crate::tls::{self, Credentials, InboundTls, NoInboundTls};
 use crate::transport::connect::Dialer;
 use crate::transport::listen::{self, Accepted, Options};
@@ -66,51 +65,6 @@ pub struct Inbound {
     limiters: RefCell<HashMap<u16, Rc<Limiter>>>,
     in_flight: Rc<Cell<usize>>,
     drain: drain::Watch,
-}
-
-/// A client's connection to one port, as policy and metrics see it.
-pub(crate) struct Session {
-    client: SocketAddr,
-    /// Where the client meant to connect to.
-    target: SocketAddr,
-    tls: InboundTls,
-    policy: RefCell<watch::Receiver<Arc<ServerPolicy>>>,
-}
-
-/// What follows on a connection, where that is known without looking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Announced {
-    /// Nothing was said.
-    Nothing,
-    /// HTTP of this version.
-    Http(Http),
-    /// Bytes.
-    Opaque,
-}
-
-// === impl Session ===
-
-impl Session {
-    /// The policy in force.
-    fn policy(&self) -> Arc<ServerPolicy> {
-        Arc::clone(&self.policy.borrow().borrow())
-    }
-
-    fn as_client(&self) -> Client<'_> {
-        Client {
-            ip: self.client.ip(),
-            tls: self.tls.for_policy(),
-        }
-    }
-
-    fn labels<'a>(&'a self, policy: &'a ServerPolicy) -> InboundTarget<'a> {
-        InboundTarget {
-            target: self.target,
-            tls: &self.tls,
-            server: &policy.meta,
-            server_port: self.target.port(),
-        }
-    }
 }
 
 // === impl Inbound ===
@@ -284,78 +238,6 @@ impl Inbound {
             self.telemetry.tcp_error(true, None, "loadshed");
             io::Error::other("clients connect to too many ports that the workload does not list")
         })
-    }
-
-    /// Reads the session as the policy of its port says.
-    async fn serve_session(
-        self: Rc<Self>,
-        io: Io,
-        session: Session,
-        announced: Announced,
-    ) -> io::Result<()> {
-        let policy = session.policy();
-        let labels = TransportLabels::InboundAccept {
-            target: session.target,
-            tls: &session.tls,
-            server: &policy.meta,
-            server_port: session.target.port(),
-        };
-        let io = io.counted(self.telemetry.transport(labels).open());
-        let (http, io) = match announced {
-            Announced::Opaque => (None, io),
-            Announced::Http(http) => (Some(http), io),
-            Announced::Nothing => match self.detect_http(io, &session, &policy).await? {
-                Some(found) => found,
-                None => return Ok(()),
-            },
-        };
-        // Each in a box of its own: a connection holds memory for what it speaks, and one that has
-        // said nothing yet for none of it.
-        match http {
-            None => Box::pin(tcp::forward(&self, io, &session)).await,
-            Some(Http::Http1) => {
-                let mut drain = self.drain.clone();
-                let service = Service::new(&self, session);
-                let served = Box::pin(h1::serve(io, &service, &mut drain));
-                served.await.map(|_| ())
-            }
-            Some(Http::Http2) => {
-                let mut drain = self.drain.clone();
-                let settings = self.config.inbound.direction.h2_server;
-                let service = Rc::new(Service::new(&self, session));
-                Box::pin(h2::serve(io, service, settings, &mut drain))
-                    .await
-                    .map_err(io::Error::other)
-            }
-        }
-    }
-
-    /// What the session speaks: HTTP or (inner none) bytes; the outer none has ended.
-    async fn detect_http(
-        &self,
-        io: Io,
-        session: &Session,
-        policy: &ServerPolicy,
-    ) -> io::Result<Option<(Option<Http>, Io)>> {
-        let timeout = match &policy.protocol {
-            Protocol::Opaque | Protocol::Tls => return Ok(Some((None, io))),
-            Protocol::Http2(_) | Protocol::Grpc(_) => {
-                return Ok(Some((Some(Http::Http2), io)));
-            }
-            // Peers carry HTTP/1 over HTTP/2; others speak it.
-            Protocol::Http1(_) if session.tls.client_id().is_none() => {
-                return Ok(Some((Some(Http::Http1), io)));
-            }
-            Protocol::Detect { timeout, .. } => *timeout,
-            Protocol::Http1(_) | Protocol::Invalid(_) => {
-                self.config.inbound.direction.detect_timeout
-            }
-        };
-        let metrics = self
-            .telemetry
-            .inbound_detect(&policy.meta, session.target.port());
-        let started = Instant::now();
-        judge(detect::http(io, timeout).await, &metrics, started)
     }
 
     /// Terminates mesh TLS; `direct` on the proxy's own port.

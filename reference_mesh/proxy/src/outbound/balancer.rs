@@ -6,14 +6,17 @@
 //! Fail-fast: once no endpoint could be reached for as long as requests may wait, requests fail at
 //! once. A probe then goes on trying in their place, and lets them in again at its first success.
 
+mod beside;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use self::beside::{follow, probe, reached, retry};
 use super::Outbound;
 use super::backend::Session;
 use super::endpoint::Endpoint;
@@ -21,7 +24,6 @@ use crate::balance::{Pending, latency_of_newcomer, pick};
 use crate::discovery::{Endpoint as Discovered, EndpointsState};
 use crate::http::error::ProxyError;
 use crate::http::task::Owned;
-use crate::mutants::{self, Mutant};
 use crate::policy::outbound::{Balance, Load, Queue};
 use crate::telemetry::{Balancer as Metrics, Update};
 use crate::transport::connect::ConnectError;
@@ -259,94 +261,6 @@ impl Balancer {
         let ready = endpoints.iter().filter(|endpoint| endpoint.is_ready());
         let ready = ready.count();
         self.metrics.set_endpoints(ready, endpoints.len() - ready);
-    }
-}
-
-/// Follows discovery for as long as the balancer is in use.
-async fn follow(balancer: Weak<Balancer>, mut states: watch::Receiver<EndpointsState>) {
-    loop {
-        {
-            let Some(balancer) = balancer.upgrade() else {
-                return;
-            };
-            let state = states.borrow_and_update().clone();
-            balancer.update(&state);
-            if mutants::active(Mutant::StaleEndpoints) && !balancer.endpoints.borrow().is_empty() {
-                return;
-            }
-        }
-        if states.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Tries an endpoint until it can be reached, or is no longer in use.
-async fn retry(balancer: Weak<Balancer>, endpoint: Weak<Endpoint>, session: Session) {
-    while let Some(at) = endpoint.upgrade().and_then(|endpoint| endpoint.retry_at()) {
-        sleep_until(at).await;
-        let Some(endpoint) = in_use(&balancer, &endpoint) else {
-            return;
-        };
-        // A request may have tried meanwhile.
-        if endpoint.retry_at() == Some(at) {
-            endpoint.probe(session).await;
-        }
-    }
-    if let Some(endpoint) = endpoint.upgrade() {
-        // This task, which ends here.
-        *endpoint.retrying.borrow_mut() = None;
-    }
-    if let Some(balancer) = balancer.upgrade() {
-        balancer.count_endpoints();
-        balancer.changed.notify_waiters();
-    }
-}
-
-/// The endpoint, if the balancer still sends to it.
-fn in_use(balancer: &Weak<Balancer>, endpoint: &Weak<Endpoint>) -> Option<Rc<Endpoint>> {
-    let (balancer, endpoint) = (balancer.upgrade()?, endpoint.upgrade()?);
-    let endpoints = balancer.endpoints.borrow();
-    let used = endpoints.iter().any(|used| Rc::ptr_eq(used, &endpoint));
-    used.then_some(endpoint)
-}
-
-/// Tries the endpoints in the requests' place until one can be reached. While it waits it holds
-/// nothing of the balancer, which may go out of use meanwhile.
-async fn probe(balancer: Weak<Balancer>, session: Session, changed: Rc<Notify>) {
-    loop {
-        let updated = changed.notified();
-        let picked = match balancer.upgrade() {
-            Some(balancer) => balancer.pick(Endpoint::is_ready_after_pause),
-            None => return,
-        };
-        if let Some(endpoint) = picked {
-            if endpoint.probe(session).await {
-                break;
-            }
-            if let Some(balancer) = balancer.upgrade() {
-                balancer.retry(&endpoint);
-            }
-            continue;
-        }
-        let retry_at = balancer
-            .upgrade()
-            .and_then(|balancer| balancer.next_retry());
-        tokio::select! {
-            () = updated => {}
-            () = reached(retry_at) => {}
-        }
-    }
-    if let Some(balancer) = balancer.upgrade() {
-        balancer.recover();
-    }
-}
-
-/// Waits until `at`, for ever without one.
-async fn reached(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 
