@@ -199,7 +199,7 @@ class Mesh(Protocol):
         """
 
     def until_running(self, cluster: Cluster, options: MeshOptions) -> None:
-        """Return when the control plane of what is installed can take workloads."""
+        """Return when the control plane, installed with these options, can take workloads."""
 
     def uninstall(self, cluster: Cluster) -> None:
         """Remove what `install` put there; returns when it is gone."""

@@ -64,6 +64,8 @@ def _down(lab: Lab, deployments: Mapping[str, Sequence[str]]) -> Iterator[None]:
     finally:
         for (namespace, name), replicas in wanted.items():
             resources.scale(client, namespace, name, replicas)
+        for namespace, names in deployments.items():
+            resources.deployments_available(lab.cluster, namespace, names, timeout_s=_AVAILABLE_S)
         lab.mesh.until_running(lab.cluster, lab.options)
 
 
@@ -74,7 +76,9 @@ def restart_control_plane(lab: Lab) -> None:
         for namespace, names in lab.mesh.control_plane().items():
             for name in names:
                 resources.restart(client, namespace, name)
-        lab.mesh.until_running(lab.cluster, lab.options)
+            resources.deployments_available(lab.cluster, namespace, names, timeout_s=_AVAILABLE_S)
+    # Not earlier: the old injector answers until it is gone.
+    lab.mesh.until_running(lab.cluster, lab.options)
 
 
 def upgrade(lab: Lab, options: MeshOptions) -> None:

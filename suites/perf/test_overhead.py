@@ -2,40 +2,46 @@
 The seed's budget: what a mesh adds to a request, and what it takes of a machine.
 
 Three arms stay up together: direct, direct again, meshed. Each round measures one block of each,
-in random order, and what is compared is a block with its neighbours. `direct again` differs from
-`direct` in nothing, so their difference is what this machine could resolve today. A meshed request
-wakes more processes than a direct one, so how late this machine wakes one is measured as well,
-before each round. Where either is too much, the verdict is inconclusive.
+in random order, and what is compared is a block with its neighbours. How late this machine wakes
+sleeping threads is measured before each round. What that comes to: `suites.perf.overhead`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
-import statistics
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from hdrh.histogram import HdrHistogram
 
 from harness.load import arms, wakeups
-from harness.load.blocks import Block, BlockResult
+from harness.load.blocks import Block
 from harness.mesh import resources
 from harness.plugin import check
 from harness.record.catalogue import Lane
 from harness.record.model import Figure
 from harness.stats import blocks
 from harness.workload import pods
+from suites.member import Member
+from suites.perf.overhead import (
+    AGAIN,
+    BUDGET_P99_MS,
+    DIRECT,
+    MESHED,
+    RESOLUTION_MS,
+    WAKEUPS_PERCENTILE,
+    Load,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hdrh.histogram import HdrHistogram
+
     from harness.cluster import ProcessFacts
     from harness.plugin import Check, Options, RunContext
     from suites.lab import Lab, Space
-    from suites.member import Member
 
 ROUNDS = 10
 LONG_ROUNDS = 40
@@ -43,60 +49,9 @@ RATE_RPS = 500.0
 CONNECTIONS = 16
 BLOCK_S = 3.0
 BODY_BYTES = 1024
-BUDGET_P99_MS = 1.0
 BUDGET_BYTES = 20_000_000
-RESOLUTION_MS = 0.3
-"""Direct against itself may differ by so much before a difference of 1 ms means nothing."""
-
-WAKEUPS_ADDED = 4
-"""Two proxies are woken on the way there, and two on the way back."""
-
-WAKEUPS_PERCENTILE = 100 - 1 / WAKEUPS_ADDED
-"""Where one wake-up in 400 is late, one meshed request in 100 is late for it."""
-
 WAKEUPS_S = 0.5
 """How long wake-ups are watched before each round: 500 of them on each processor."""
-
-DIRECT, AGAIN, MESHED = "direct", "direct again", "meshed"
-
-
-@dataclasses.dataclass(frozen=True)
-class Load:
-    """
-    What the arms saw, and what the sidecars took.
-
-    results: by arm, in the order of the rounds. before, after: the sidecars' processes by the name
-    of their workload. wakeups_us: how late this machine woke sleeping threads, in microseconds;
-    none where the load was sent elsewhere.
-    """
-
-    results: dict[str, list[BlockResult]]
-    before: dict[str, ProcessFacts]
-    after: dict[str, ProcessFacts]
-    wakeups_us: HdrHistogram | None
-
-    def quantile_ms(self, arm: str, percentile: float) -> list[float]:
-        """The percentile of each block of an arm, from when requests were due."""
-        histograms = (HdrHistogram.decode(r.latency_us) for r in self.results[arm])
-        return [h.get_value_at_percentile(percentile) / 1000 for h in histograms]
-
-    def added_ms(self, arm: str, percentile: float) -> list[float]:
-        """How much more than `direct` each block of an arm showed, round by round."""
-        own, direct = self.quantile_ms(arm, percentile), self.quantile_ms(DIRECT, percentile)
-        return [slow - fast for slow, fast in zip(own, direct, strict=True)]
-
-    def noise_ms(self) -> float:
-        """How far the 99th percentile of `direct` lies from itself, as the median of the rounds."""
-        return abs(statistics.median(self.added_ms(AGAIN, 99)))
-
-    def wakeup_ms(self) -> float | None:
-        """What this machine's wake-ups add to a meshed request at p99, if that is known."""
-        late = self.wakeups_us
-        return None if late is None else late.get_value_at_percentile(WAKEUPS_PERCENTILE) / 1000
-
-    def is_resolved(self) -> bool:
-        """Whether the machine was calm enough for a difference of the budget's size to be seen."""
-        return max(self.noise_ms(), self.wakeup_ms() or 0.0) <= RESOLUTION_MS
 
 
 @pytest.fixture(scope="session")
@@ -121,15 +76,15 @@ def load(lab_of: Callable[[Lane], Lab], run_options: Options, run_context: RunCo
         ]
         arms.measure(chosen, rounds=1, seed=run_options.seed)  # warms every arm
         before = _sidecars(space)
-        late_us = wakeups.histogram()
+        is_here = lab.cluster.engine != "external"
+        late_us = wakeups.histogram() if is_here else None
         results = arms.measure(
             chosen,
             rounds=LONG_ROUNDS if run_options.long else ROUNDS,
             seed=run_options.seed,
-            before_round=functools.partial(wakeups.watch, late_us, WAKEUPS_S),
+            before_round=functools.partial(_watch_wakeups, late_us),
         )
-        is_here = lab.cluster.engine != "external"
-        found = Load(results, before, _sidecars(space), late_us if is_here else None)
+        found = Load(results, before, _sidecars(space), late_us)
     _keep_figures(found, run_context)
     return found
 
@@ -146,15 +101,14 @@ def test_added_p99(check: Check, load: Load) -> None:
             f"direct differs from itself by at most {RESOLUTION_MS} ms",
             seen=f"{noise_ms:.3f} ms",
         )
-        wakeup_ms = load.wakeup_ms()
-        check.control(
-            wakeup_ms is None or wakeup_ms <= RESOLUTION_MS,
-            f"this machine wakes threads at most {RESOLUTION_MS} ms late at p{WAKEUPS_PERCENTILE}",
-            seen=f"{wakeup_ms} ms",
-        )
     with check.phase("measure"):
         added = blocks.median(load.added_ms(MESHED, 99))
         check.measured(added.value, "ms", interval=added.interval, n=added.n)
+        if load.is_within_budget() is None:
+            check.inconclusive(
+                f"{added.value:.3f} ms are over the budget of {BUDGET_P99_MS} ms by less than this "
+                f"machine's own wake-ups may add: {load.wakeup_ms()} ms once in a hundred requests"
+            )
         check.expect(
             added.value <= BUDGET_P99_MS,
             "added latency at p99",
@@ -177,6 +131,11 @@ def test_memory(check: Check, load: Load) -> None:
             expected=f"at most {BUDGET_BYTES / 1e6:g} MB",
             seen=f"{largest / 1e6:.1f} MB",
         )
+
+
+def _watch_wakeups(late_us: HdrHistogram | None) -> None:
+    if late_us is not None:
+        wakeups.watch(late_us, WAKEUPS_S)
 
 
 def _block(server: Member) -> Block:
@@ -209,6 +168,8 @@ def _load_pod(space: Space, name: str, *, meshed: bool, node: str) -> None:
     }
     made = space.lab.mesh.enroll(pod) if meshed else pod
     resources.apply(space.lab.cluster.client(), [made])
+    role = pods.Role(name=name, namespace=space.name)
+    Member(space, role, 1, meshed=meshed).ready()
 
 
 def _sidecars(space: Space) -> dict[str, ProcessFacts]:
@@ -231,7 +192,7 @@ def _keep_figures(load: Load, context: RunContext) -> None:
             values = load.quantile_ms(arm, percentile)
             context.figure(_figure(f"{arm}: p{percentile}", values, "ms"))
     added = _figure("added by the mesh at p99", load.added_ms(MESHED, 99), "ms")
-    met = added.value <= BUDGET_P99_MS if load.is_resolved() else None
+    met = load.is_within_budget()
     context.figure(msgspec.structs.replace(added, target=BUDGET_P99_MS, met=met))
     context.figure(_figure("direct against itself at p99", load.added_ms(AGAIN, 99), "ms"))
     wakeup_ms = load.wakeup_ms()

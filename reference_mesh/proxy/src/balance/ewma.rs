@@ -46,7 +46,8 @@ impl Load {
         let latency = if mutants::active(Mutant::EwmaIgnoresLatency) {
             1.0
         } else {
-            self.latency_ns(now)
+            // What has faded to nothing still counts what is under way.
+            self.latency_ns(now).max(1.0)
         };
         latency * f64::from(self.pending.get() + 1)
     }
@@ -102,19 +103,23 @@ pub fn latency_of_newcomer<'a>(
 // === impl Pending ===
 
 impl Pending {
-    /// A connection was found or made, and the request goes out now. What that took is not the
-    /// endpoint's latency: the next request will find the connection.
-    pub fn sent(&mut self) {
-        self.started = Some(Instant::now());
+    /// The request goes out at this time. Making a connection for it is not the endpoint's latency:
+    /// the next request will find the connection.
+    pub fn sent(&mut self, now: Instant) {
+        self.started = Some(now);
     }
 
-    /// All that is to be waited for has come, as when a connection is made that carries bytes; what
-    /// follows is load, but no latency.
+    /// The answer begins, which ends the latency; what follows of it is load alone.
     pub fn answered(&mut self) {
         if let Some(started) = self.started.take() {
             let now = Instant::now();
             self.load.measured((now - started).as_nanos() as f64, now);
         }
+    }
+
+    /// Nothing is to be learned from how long this takes; it is load for as long as it is there.
+    pub fn unmeasured(&mut self) {
+        self.started = None;
     }
 }
 
@@ -159,18 +164,44 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_no_latency_for_requests_and_all_of_it_for_bytes() {
-        let loads: [Rc<Load>; 2] = std::array::from_fn(|_| Load::new(MS, Duration::from_secs(10)));
-        let [mut request, mut bytes] = [loads[0].begin(), loads[1].begin()];
+    async fn latency_is_from_the_sending_to_the_beginning_of_the_answer() {
+        let load = Load::new(MS, Duration::from_secs(10));
+        let mut request = load.begin();
+        advance(500 * MS).await;
+        request.sent(Instant::now());
         advance(100 * MS).await;
-        request.sent();
-        bytes.answered();
-        advance(900 * MS).await;
-        drop((request, bytes));
+        request.answered();
+        let under_way = load.cost(Instant::now());
+        assert!((under_way - 200e6).abs() < 1e6, "{under_way}");
+        drop(request);
+        let done = load.cost(Instant::now());
+        assert!((done - 100e6).abs() < 1e6, "{done}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_measured_is_load_while_it_is_there() {
+        let load = Load::new(MS, Duration::from_secs(10));
+        let idle = load.cost(Instant::now());
+        let mut bytes = load.begin();
+        bytes.unmeasured();
+        assert!((load.cost(Instant::now()) / idle - 2.0).abs() < 1e-6);
+        advance(Duration::from_secs(600)).await;
+        drop(bytes);
+        assert!(load.cost(Instant::now()) < idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn latency_that_has_faded_still_counts_what_is_under_way() {
+        let idle = Load::new(MS, Duration::from_secs(10));
+        advance(Duration::from_secs(86_400)).await;
         let now = Instant::now();
-        let (request_ns, bytes_ns) = (loads[0].cost(now), loads[1].cost(now));
-        assert!((request_ns - 900e6).abs() < 1e6, "{request_ns}");
-        assert!((80e6..100e6).contains(&bytes_ns), "{bytes_ns}");
+        let assumed = latency_of_newcomer([&*idle].into_iter(), MS, now);
+        let newcomer = Load::new(assumed, Duration::from_secs(10));
+        for load in [idle, newcomer] {
+            let before = load.cost(now);
+            let _requests = [load.begin(), load.begin()];
+            assert!(load.cost(now) > 2.0 * before, "{before}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

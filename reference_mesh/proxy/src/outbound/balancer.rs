@@ -246,10 +246,12 @@ impl Balancer {
         self.changed.notify_waiters();
     }
 
-    /// What is assumed of an endpoint that joins these.
+    /// What is assumed of an endpoint that joins these. Those that cannot be reached say nothing.
     fn load_of_newcomer<'a>(&self, known: impl Iterator<Item = &'a Rc<Endpoint>>) -> Load {
         let Load { default_rtt, .. } = self.balance.load;
-        let loads = known.map(|endpoint| &*endpoint.load);
+        let loads = known
+            .filter(|endpoint| endpoint.is_ready())
+            .map(|endpoint| &*endpoint.load);
         Load {
             default_rtt: latency_of_newcomer(loads, default_rtt, Instant::now()),
             ..self.balance.load

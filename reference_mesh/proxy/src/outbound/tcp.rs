@@ -56,11 +56,11 @@ pub(super) async fn forward(
     let acquired = backend
         .acquire(async |endpoint| endpoint.dial(None).await)
         .await;
-    // Under way for as long as it is open: connections go where there are few.
+    // Under way for as long as it is open, and no more than that: connections go where there are few.
     let (_, mut pending, upstream) = match acquired {
         Ok(acquired) => acquired,
         Err(error) => return refused(ProxyError::label(&error), error.to_string()),
     };
-    pending.answered();
+    pending.unmeasured();
     copy::duplex(io, upstream).await
 }
