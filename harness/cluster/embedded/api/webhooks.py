@@ -12,6 +12,7 @@ import asyncio
 import base64
 import binascii
 import functools
+import logging
 import ssl
 import urllib.parse
 import uuid
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Admission", "Review"]
 
+_LOG = logging.getLogger(__name__)
 _GROUP = "admissionregistration.k8s.io"
 _ANSWER_LIMIT_BYTES = 3 * 1024 * 1024
 """As much as an object may have."""
@@ -143,11 +145,12 @@ class Admission:
                 answer = await self._call(target, msgspec.json.encode(question))
             response = _response(answer, question["request"]["uid"])
         except (OSError, ValueError, WireError, NotFound) as error:
-            if hook.get("failurePolicy", "Fail") == "Ignore":
-                return None
             why = str(error) or type(error).__name__
             if isinstance(error, TimeoutError):
                 why = f"no answer within {hook.get('timeoutSeconds') or 10} s"
+            if hook.get("failurePolicy", "Fail") == "Ignore":
+                _LOG.warning("Failed calling webhook, failing open %s: %s: %s", name, address, why)
+                return None
             raise InternalError(
                 f'Internal error occurred: failed calling webhook "{name}": failed to call '
                 f'webhook: Post "{address}": {why}'

@@ -154,7 +154,7 @@ def test_warnings_of_a_webhook_reach_the_client(api, make):
     assert response.headers["warning"] == '299 - "mind the gap"'
 
 
-def test_a_webhook_that_cannot_be_asked_refuses_or_is_passed_over(api, make):
+def test_a_webhook_that_cannot_be_asked_refuses_or_is_passed_over(api, make, caplog):
     configure(api)
     response = api.ask("POST", PODS, make.pod())
     assert response.status_code == 500
@@ -164,6 +164,7 @@ def test_a_webhook_that_cannot_be_asked_refuses_or_is_passed_over(api, make):
     ignoring = [{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]
     api.ask("PATCH", path, ignoring, type_="application/json-patch+json")
     assert api.ask("POST", PODS, make.pod()).status_code == 201
+    assert "Failed calling webhook, failing open hook.example.com: https://inj" in caplog.text
 
 
 def test_a_certificate_of_another_authority_is_not_trusted(api, make):
