@@ -85,6 +85,7 @@ def upgrade(lab: Lab, options: MeshOptions) -> None:
     """Put another build of the mesh in; returns when the control plane is that build's alone."""
     with _control_plane_replaced(lab):
         lab.mesh.upgrade(lab.cluster, options)
+    lab.mesh.until_running(lab.cluster, options)  # as above
 
 
 @contextlib.contextmanager

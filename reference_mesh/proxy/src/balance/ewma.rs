@@ -17,7 +17,8 @@ pub struct Load {
     decay_ns: f64,
 }
 
-/// A request or connection under way. A request's latency counts when its response begins, or fails.
+/// A request or connection under way. Its latency counts when it is dropped: for a request, as
+/// Linkerd does, at the first data of the response, or at an end without any.
 #[derive(Debug)]
 pub struct Pending {
     load: Rc<Load>,
@@ -109,7 +110,7 @@ impl Pending {
         self.started = Some(now);
     }
 
-    /// The answer begins, which ends the latency; what follows of it is load alone.
+    /// A tunnel is open, which ends the latency; what follows is load alone.
     pub fn answered(&mut self) {
         if let Some(started) = self.started.take() {
             let now = Instant::now();

@@ -109,10 +109,12 @@ impl Balancer {
         connect: &impl AsyncFn(&Endpoint) -> Result<C, ConnectError>,
     ) -> Result<Acquired<C>, ConnectError> {
         // Who waits for a connection is load, too: else all would pick what never answers.
-        let pending = endpoint.load.begin();
+        let mut pending = endpoint.load.begin();
         match connect(&endpoint).await {
             Ok(connection) => Ok((endpoint, pending, connection)),
             Err(error) => {
+                // It is left alone until it can be reached, and then as fast as it was before.
+                pending.unmeasured();
                 self.retry(&endpoint);
                 Err(error)
             }
@@ -246,11 +248,12 @@ impl Balancer {
         self.changed.notify_waiters();
     }
 
-    /// What is assumed of an endpoint that joins these. Those that cannot be reached say nothing.
-    fn load_of_newcomer<'a>(&self, known: impl Iterator<Item = &'a Rc<Endpoint>>) -> Load {
+    /// What is assumed of an endpoint that joins these, of those that can be reached if any can.
+    fn load_of_newcomer<'a>(&self, known: impl Iterator<Item = &'a Rc<Endpoint>> + Clone) -> Load {
         let Load { default_rtt, .. } = self.balance.load;
+        let any = known.clone().any(|endpoint| endpoint.is_ready());
         let loads = known
-            .filter(|endpoint| endpoint.is_ready())
+            .filter(|endpoint| !any || endpoint.is_ready())
             .map(|endpoint| &*endpoint.load);
         Load {
             default_rtt: latency_of_newcomer(loads, default_rtt, Instant::now()),

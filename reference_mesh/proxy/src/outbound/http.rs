@@ -9,7 +9,7 @@ use ::http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use tokio::time::Instant;
 
 use super::Outbound;
-use super::endpoint::{Carriage, Endpoint, Sent};
+use super::endpoint::{Endpoint, Sent};
 use super::observer::{Exchange, GrpcStatus, InFlight, Observer};
 use super::routes::{Choice, Routes, Rule};
 use super::target::{Kind, Target, http_routes};
@@ -99,14 +99,14 @@ impl Service {
         for _ in 0..MAX_REDISPATCHES {
             let connect =
                 async |endpoint: &Endpoint| endpoint.connection(endpoint.carriage(&request)).await;
-            let (endpoint, pending, connection) = choice.backend.acquire(connect).await?;
+            let (endpoint, mut pending, connection) = choice.backend.acquire(connect).await?;
             if let Some(required) = &required
                 && !required.to_str().is_ok_and(|id| endpoint.satisfies(id))
             {
+                pending.unmeasured();
                 return Err(ProxyError::RequireId);
             }
-            let carriage = endpoint.carriage(&request);
-            *exchange = Some(begin(choice, &endpoint, pending, carriage));
+            *exchange = Some(begin(choice, &endpoint, pending));
             match endpoint
                 .send(connection, request, authority.clone(), interim)
                 .await?
@@ -215,16 +215,9 @@ impl HttpService for Service {
     }
 }
 
-fn begin(
-    choice: &Choice,
-    endpoint: &Rc<Endpoint>,
-    mut pending: Pending,
-    carriage: Carriage,
-) -> Exchange {
+fn begin(choice: &Choice, endpoint: &Rc<Endpoint>, mut pending: Pending) -> Exchange {
     let now = Instant::now();
-    if carriage != Carriage::Own {
-        pending.sent(now);
-    }
+    pending.sent(now);
     Exchange {
         endpoint: Rc::clone(endpoint),
         backend: choice.metrics.clone(),
@@ -274,6 +267,11 @@ fn reply(answer: Answer, mut observer: Observer) -> Reply<Observer> {
     }
     if let Some(exchange) = &mut observer.exchange {
         exchange.answered();
+        if tunnel.is_some()
+            && let Some(pending) = &mut exchange.pending
+        {
+            pending.answered();
+        }
     }
     Reply {
         response,

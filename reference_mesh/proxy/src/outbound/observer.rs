@@ -110,9 +110,6 @@ impl Exchange {
     /// Notes that the head of the response is there.
     pub(super) fn answered(&mut self) {
         self.answered = true;
-        if let Some(pending) = &mut self.pending {
-            pending.answered();
-        }
         self.count_request();
     }
 
