@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import httpx2
 import msgspec
 import pytest
 
@@ -78,8 +79,20 @@ def _message(error: BaseException) -> str:
         text = error.what
     elif not isinstance(error, (*_ABOUT_THE_MESH, Inconclusive)):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        text = f"{_asked(error)}{text}"
     notes = getattr(error, "__notes__", [])
     return "\n".join([text or type(error).__name__, *notes])
+
+
+def _asked(error: BaseException) -> str:
+    """The request that got no answer, where that is what went wrong."""
+    if not isinstance(error, httpx2.RequestError):
+        return ""
+    try:
+        request = error.request
+    except RuntimeError:  # it was never made
+        return ""
+    return f"{request.method} {request.url.copy_with(query=None)}: "
 
 
 def _with(failure: Failure, error: BaseException, rerun: str) -> Failure:
