@@ -5,8 +5,8 @@ What a mesh adds to a request is mostly that two more processes are woken on the
 on the way back. Where the machine wakes a thread whole milliseconds late once in a hundred times
 (a neighbour on the same processor, a hypervisor that runs another guest), the 99th percentile of
 that request is the machine's. Direct requests, which wake less, show little of it, so that two
-direct arms can agree while this is so. Hence it is measured by itself: one thread for each
-processor sleeps until a kernel timer is due, and notes how much later it runs.
+direct arms can agree while this is so. Hence it is measured by itself: on each of some processors
+a thread sleeps until a kernel timer is due, and notes how much later it runs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harness.load.ticker import Ticker
 __all__ = ["histogram", "watch"]
 
 _GAP_NS = 1_000_000
-"""A timer a millisecond takes each thread a hundredth of its processor."""
+"""Often enough to see one wake-up in hundreds; seldom enough that the threads sleep meanwhile."""
 
 _MOST_CPUS = 4
 """Threads of Python wait for one another: more of them would see that."""

@@ -3,7 +3,8 @@ What the load saw, and whether that is within the budget.
 
 `direct again` differs from `direct` in nothing, so their difference is what this machine could
 resolve that day. A meshed request wakes more processes than a direct one; how late this machine
-wakes one is known besides (`harness.load.wakeups`), and excuses no more than it may add.
+wakes one is known besides (`harness.load.wakeups`). That excuses no more than it may have added to
+meshed requests, and hides no more than it may have added to direct ones.
 """
 
 from __future__ import annotations

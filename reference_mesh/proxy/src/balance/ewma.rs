@@ -22,7 +22,7 @@ pub struct Load {
 #[derive(Debug)]
 pub struct Pending {
     load: Rc<Load>,
-    /// None when its latency has been counted.
+    /// None when its latency has been counted, or is not to be.
     started: Option<Instant>,
 }
 
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn latency_is_from_the_sending_to_the_beginning_of_the_answer() {
+    async fn a_tunnel_is_latency_until_it_opens_and_load_until_it_ends() {
         let load = Load::new(MS, Duration::from_secs(10));
         let mut request = load.begin();
         advance(500 * MS).await;
