@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -23,7 +22,7 @@ from harness.cluster import kind
 from harness.cluster.kind import launch, nodes
 from harness.cluster.kind.claim import claimed
 from harness.cluster.kind.guard import guarded
-from harness.cluster.kind.program import is_another, program
+from harness.cluster.kind.program import explained, is_another, program
 from harness.cluster.kind.wrapper import SAID, wrapped
 from harness.errors import ClusterError, UsageError
 
@@ -38,6 +37,13 @@ __all__ = ["is_loaded", "keeping", "made"]
 
 _PLUGINS_OWN_NAME = "pytest-kind"
 _TAKEN = "meshmark_kind_cluster_taken"
+_PLUGINS_OWN_FOLDER = Path(".pytest-kind")
+"""It makes this where it is started."""
+
+_NEXT = (
+    "`meshmark node-image build` makes the image of the nodes anew; `-- --kind-image=IMAGE` takes "
+    "another"
+)
 
 
 def is_loaded(config: pytest.Config) -> bool:
@@ -81,30 +87,35 @@ def made(request: pytest.FixtureRequest, lane: Lane, *, keep: bool) -> kind.Kind
         config = folder / "kind.yaml"
         config.write_text(settings)
         option.kind_bin = str(wrapped(option.kind_bin or program("kind"), config, guard))
-        made = _create(request, name, folder, guard)
-    cluster = kind.KindCluster(name, made.kubeconfig_path.absolute())
-    cluster.ready(launch.READY_S)
+        option.kubeconfig = option.kubeconfig or str(folder / "kubeconfig")
+        kubeconfig = Path(option.kubeconfig).absolute()
+        with launch.failed_stays(name, kubeconfig, guard) if keep else contextlib.nullcontext():
+            _create(request, name, folder, guard)
+            cluster = kind.KindCluster(name, kubeconfig)
+            cluster.ready(launch.READY_S)
     if keep:
         launch.record(name, cluster.kubeconfig)
         guard.dismiss()
         return kind.attach(name)
-    ends.callback(_forget, made.path)
     return cluster
 
 
-def _create(request: pytest.FixtureRequest, name: str, folder: Path, guard: Guard) -> Any:
-    """The fixture's value: an object of the plugin's own class."""
+def _create(request: pytest.FixtureRequest, name: str, folder: Path, guard: Guard) -> None:
+    """Have the plugin's fixture make the cluster."""
     try:
-        return request.getfixturevalue("kind_cluster")
+        request.getfixturevalue("kind_cluster")
     except (subprocess.CalledProcessError, OSError) as error:
-        said = folder / SAID
-        if said.exists() and is_another(said.read_text(errors="replace")):
+        file = folder / SAID
+        said = file.read_text(errors="replace") if file.exists() else str(error)
+        if is_another(said):
             guard.dismiss()  # made by another since we looked
             launch.refuse(name)
-        raise ClusterError(
-            f"pytest-kind could not make cluster {name}: {error}; what kind said is above\n"
-            f"{nodes.last_words(name)}"
-        ) from error
+        failed = explained(f"pytest-kind could not make cluster {name}", said)
+        if isinstance(failed, ClusterError):
+            failed = ClusterError(f"{failed}\n{nodes.last_words(name)}\n{_NEXT}")
+        raise failed from error
+    finally:
+        _forget(name)
 
 
 def _name(asked: str, lane: Lane) -> str:
@@ -113,8 +124,8 @@ def _name(asked: str, lane: Lane) -> str:
     return f"{asked}-{lane}-{os.getpid()}" if own else f"{asked}-{lane}"
 
 
-def _forget(folder: Path) -> None:
-    """What the plugin keeps in the folder that it was started in."""
-    shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError):  # others' clusters are in it
-        folder.parent.rmdir()
+def _forget(name: str) -> None:
+    """Remove the place for what the plugin downloads, which is nothing."""
+    for folder in (_PLUGINS_OWN_FOLDER / name, _PLUGINS_OWN_FOLDER):
+        with contextlib.suppress(OSError):  # others' clusters are in it
+            folder.rmdir()

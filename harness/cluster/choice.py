@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import TYPE_CHECKING
 
 from harness.cluster import embedded, kind
@@ -47,7 +48,7 @@ def opened(choice: str, *, name: str, keep: bool = False) -> Iterator[Cluster]:
     """
     The cluster that `choice` names: `embedded`, `kind`, or `context:NAME` of a kubeconfig.
 
-    name: of a cluster made for this. keep: leave that one up afterwards.
+    name: of a cluster made for this. keep: leave that one up afterwards; on kind also if it failed.
 
     Raises:
         UsageError: there is no such engine or context.
@@ -58,11 +59,12 @@ def opened(choice: str, *, name: str, keep: bool = False) -> Iterator[Cluster]:
         with contextlib.closing(external(choice.removeprefix(_CONTEXT))) as foreign:
             yield foreign
         return
-    maker = kind if engine == "kind" else embedded
     if keep:
-        with contextlib.closing(maker.up(name)) as kept:
+        up = functools.partial(kind.up, keep_failed=True) if engine == "kind" else embedded.up
+        with contextlib.closing(up(name)) as kept:
             yield kept
         return
+    maker = kind if engine == "kind" else embedded
     with maker.start(name) as cluster, contextlib.closing(cluster):
         yield cluster
 

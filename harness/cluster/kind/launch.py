@@ -35,6 +35,7 @@ __all__ = [
     "WORKERS",
     "attach",
     "down",
+    "failed_stays",
     "is_up",
     "record",
     "refuse",
@@ -76,10 +77,19 @@ def start(
 
 
 def up(
-    name: str = "meshmark", *, port: int = 0, workers: int = WORKERS, images: Sequence[Image] = ()
+    name: str = "meshmark",
+    *,
+    port: int = 0,
+    workers: int = WORKERS,
+    images: Sequence[Image] = (),
+    keep_failed: bool = False,
 ) -> KindCluster:
-    """Start a cluster that stays until `down`; raises as `start`, and nothing stays then."""
-    with _made(name, port, workers, images) as (cluster, guard):
+    """
+    Start a cluster that stays until `down`; raises as `start`.
+
+    keep_failed: leave the nodes of one that does not come up, to look at; else nothing stays.
+    """
+    with _made(name, port, workers, images, keep_failed=keep_failed) as (cluster, guard):
         record(name, cluster.kubeconfig)
         guard.dismiss()
     return attach(name)
@@ -202,13 +212,36 @@ def record(name: str, kubeconfig: Path) -> None:
         )
     folder, owner = _folder(name), places.invoking_user()
     places.make(folder)
-    write_private(folder / "kubeconfig", kubeconfig.read_text(), owner)
+    known = kubeconfig.read_text() if kubeconfig.exists() else ""  # none until it has an API
+    write_private(folder / "kubeconfig", known, owner)
     write_private(folder / "kind.json", msgspec.json.encode(_Record(made)).decode(), owner)
 
 
 @contextlib.contextmanager
+def failed_stays(name: str, kubeconfig: Path, guard: Guard) -> Iterator[None]:
+    """
+    Leave a cluster that does not come up in the block to whoever wants to look at it.
+
+    Raises:
+        ClusterError, NotInTime: those of the block, with what to look at and how to end it.
+
+    """
+    try:
+        yield
+    except (ClusterError, NotInTime) as error:
+        if not nodes.ids(name):
+            raise
+        record(name, kubeconfig)
+        guard.dismiss()
+        raise type(error)(
+            f"{error}\nIts nodes stay: look with `docker exec -it {name}-control-plane bash` and "
+            f"`docker ps -a`, and remove them with `meshmark down --name {name}`"
+        ) from error
+
+
+@contextlib.contextmanager
 def _made(
-    name: str, port: int, workers: int, images: Sequence[Image]
+    name: str, port: int, workers: int, images: Sequence[Image], *, keep_failed: bool = False
 ) -> Iterator[tuple[KindCluster, Guard]]:
     """A new cluster; it is gone after the block unless its guard was dismissed."""
     with contextlib.ExitStack() as claim:
@@ -220,10 +253,15 @@ def _made(
             guarded(name, folder) as guard,
             contextlib.closing(KindCluster(name, folder / "kubeconfig")) as cluster,
         ):
-            _create(cluster, config, guard)
-            claim.close()  # from now on its nodes have the name
-            cluster.ready(READY_S)
-            cluster.load_images(images)
+            with (
+                failed_stays(name, cluster.kubeconfig, guard)
+                if keep_failed
+                else contextlib.nullcontext()
+            ):
+                _create(cluster, config, guard)
+                claim.close()  # from now on its nodes have the name
+                cluster.ready(READY_S)
+                cluster.load_images(images)
             yield cluster, guard
 
 

@@ -19,6 +19,8 @@ from harness.waiting import until
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.cluster.kind.conftest import Programs
+
 ONE_NODE = (
     'case "$*" in *.ID*) echo mine-control-plane abc;; *) echo "mine-control-plane: Up";; esac'
 )
@@ -111,26 +113,43 @@ def test_nodes_that_docker_does_not_know_are_not_recorded(programs, tmp_path: Pa
     assert not places.state_folder().exists()
 
 
-def test_nodes_that_do_not_boot_have_the_last_word_and_are_deleted(programs) -> None:
+@pytest.fixture
+def dead(programs: Programs) -> Programs:
+    """A machine on which nodes do not boot."""
     made = programs.folder / "made"
+    listed = "mine-control-plane: Exited (1) 2 seconds ago"
     programs.put(
         "docker",
-        f"[ -e {made} ] || exit 0; case $1 in logs) echo 'Failed to mount cgroup';;"
-        " *) echo 'mine-control-plane: Exited (1) 2 seconds ago';; esac",
+        f"[ -e {made} ] || exit 0; case $* in logs*) echo 'Failed to mount cgroup';;"
+        f" *.ID*) echo mine-control-plane abc;; *) echo '{listed}';; esac",
     )
     programs.put(
         "kind",
-        f"[ $1 = create ] || exit 0; touch {made}; echo 'could not find a log line' >&2; exit 1",
+        f"[ $1 = create ] || exec rm -f {made}; touch {made}; echo 'no log line' >&2; exit 1",
     )
+    return programs
 
+
+def test_nodes_that_do_not_boot_have_the_last_word_and_are_deleted(dead: Programs) -> None:
     with pytest.raises(ClusterError) as caught:
         kind.up("mine")
     told = str(caught.value)
     assert "kind cluster mine did not come up" in told
-    assert "could not find a log line" in told
+    assert "no log line" in told
     assert "node mine-control-plane (Exited (1) 2 seconds ago) said:\nFailed to mount" in told
-    assert len(programs.calls("kind delete cluster --name mine")) == 1
+    assert len(dead.calls("kind delete cluster --name mine")) == 1
     assert not list(places.state_folder().glob("*"))
+
+
+def test_nodes_that_do_not_boot_are_kept_on_request(dead: Programs) -> None:
+    with (
+        pytest.raises(ClusterError, match=r"did not come up(.|\n)*meshmark down --name mine"),
+        choice.opened("kind", name="mine", keep=True),
+    ):
+        pytest.fail("it is not up")
+    assert not dead.calls("kind delete")
+    assert kind.down("mine")
+    assert not kind.is_up("mine")
 
 
 @pytest.mark.parametrize(
