@@ -9,9 +9,21 @@ import yaml
 
 from reference_mesh.cli.report import FAIL, OK, WARN
 from reference_mesh.manifests.certificates import make_webhook
+from tests.reference_mesh.cli.breaking import (
+    HOOKS,
+    INJECTOR,
+    ISSUER,
+    ROOTS,
+    Signed,
+    gone,
+    put,
+    serve,
+)
+from tests.reference_mesh.cli.causes import found
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from click.testing import Result
 
@@ -264,3 +276,64 @@ def test_extensions_of_linkerd_say_where_the_figures_are(
     assert result.exit_code == 2
     assert f"no {extension} extension" in result.output
     assert "refmesh diagnostics proxy-metrics" in result.output
+
+
+def test_upgrade_renews_the_certificates_of_webhooks_in_time(
+    refmesh: Callable[..., Result], installed: Any
+) -> None:
+    serve(installed, INJECTOR, started=310)
+    old = installed.of("Secret", INJECTOR)["data"]["tls.crt"]
+    upgraded = refmesh("upgrade")
+    assert INJECTOR in upgraded.stderr
+    kinds = [document["kind"] for document in yaml.safe_load_all(upgraded.stdout)]
+    assert kinds.index("MutatingWebhookConfiguration") < kinds.index("Secret")
+    installed.apply(upgraded.stdout)
+    new = installed.of("Secret", INJECTOR)["data"]["tls.crt"]
+    assert new != old
+    bundle = installed.of(*HOOKS["proxy-injector"])["webhooks"][0]["clientConfig"]["caBundle"]
+    assert base64.b64decode(bundle) == base64.b64decode(new) + base64.b64decode(old)
+    again = refmesh("upgrade")
+    assert again.stderr == ""
+    installed.apply(again.stdout)
+    assert installed.of("Secret", INJECTOR)["data"]["tls.crt"] == new
+    description = "proxy-injector cert is valid for at least 60 days"
+    assert found(refmesh("check", "--wait", "0s", "-o", "json"), description)["result"] == "success"
+
+
+def test_upgrade_replaces_an_issuer_that_is_gone(
+    refmesh: Callable[..., Result], installed: Any, tmp_path: Path
+) -> None:
+    installed.remove("Secret", ISSUER)
+    installed.remove("ConfigMap", ROOTS)
+    root = Signed(-1, 300)
+    made = Signed(-1, 300, signer=root)
+    options = []
+    for option, text in (
+        ("identity-trust-anchors-file", root.pem),
+        ("identity-issuer-certificate-file", made.pem),
+        ("identity-issuer-key-file", made.key_pem),
+    ):
+        (tmp_path / option).write_text(text)
+        options.append(f"--{option}={tmp_path / option}")
+    installed.apply(refmesh("upgrade", *options).stdout)
+    result = refmesh("check", "--wait", "0s")
+    assert result.exit_code == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        gone("Secret", INJECTOR),
+        lambda api: put(api, INJECTOR, tls_crt="garbage"),
+        lambda api: put(api, INJECTOR, tls_key=Signed(-1, 9).key_pem),
+        lambda api: serve(api, INJECTOR, 1, host="injector.example"),
+        lambda api: serve(api, INJECTOR, started=400),
+    ],
+)
+def test_upgrade_heals_the_certificates_of_webhooks(
+    refmesh: Callable[..., Result], installed: Any, damage: Callable[[Any], None]
+) -> None:
+    damage(installed)
+    installed.apply(refmesh("upgrade").stdout)
+    result = refmesh("check", "--wait", "0s")
+    assert result.exit_code == 0, result.stdout
