@@ -8,12 +8,14 @@ import shlex
 import time
 from typing import TYPE_CHECKING
 
+import httpx2
 import msgspec
 import pytest
 
 from harness import mesh as meshes
 from harness.cluster import choice
 from harness.cluster.images import archived
+from harness.errors import ClusterError
 from harness.mesh.protocol import MeshOptions
 from harness.record.catalogue import Lane
 from harness.record.model import Figure
@@ -26,7 +28,7 @@ from suites.probes import probing
 from suites.vacancy import removal, require_vacant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from harness.cluster import Cluster, Image
@@ -102,6 +104,32 @@ def lab(check: Check, lab_of: Callable[[Lane], Lab]) -> Lab:
     """The lab of this check's lane."""
     with check.phase("arrange"):
         return lab_of(check.entry.lane)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """
+    Tell of a check whose request got no answer what is known of a cluster that is gone.
+
+    Raises:
+        ClusterError: its API server does not answer any more.
+
+    """
+    try:
+        return (yield)
+    except httpx2.TransportError as error:
+        arguments: dict[str, object] = getattr(item, "funcargs", {})
+        found = arguments.get("lab")
+        if isinstance(found, Lab):
+            _require_answer(found.cluster, error)
+        raise
+
+
+def _require_answer(cluster: Cluster, error: Exception) -> None:
+    try:
+        cluster.require_answer()
+    except ClusterError as silent:
+        raise silent from error
 
 
 @contextlib.contextmanager

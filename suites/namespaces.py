@@ -6,6 +6,7 @@ import contextlib
 import shlex
 from typing import TYPE_CHECKING
 
+import httpx2
 from lightkube.core.exceptions import ApiError
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace
@@ -45,7 +46,8 @@ def own_namespace(client: lightkube.Client, name: str, *, keep: bool = False) ->
         yield
     finally:
         if not keep:
-            with contextlib.suppress(ApiError):
+            # What went wrong in the block is what counts; without an answer the cluster is gone.
+            with contextlib.suppress(ApiError, httpx2.HTTPError):
                 client.delete(Namespace, name)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
@@ -14,6 +15,8 @@ from harness.cluster.api_cluster import ApiCluster
 from harness.cluster.kubeconfig import kubeconfig
 from harness.errors import ClusterError, NotInTime, Unsupported
 from harness.record.catalogue import Lane
+from suites import conftest as suite_conftest
+from suites.lab import Lab
 from suites.lanes import Lanes
 
 if TYPE_CHECKING:
@@ -102,6 +105,24 @@ def test_an_api_that_stops_answering_is_told_and_waited_for_once(
         f"lane steady has no cluster: {first.value} (the first check that it failed tells more)"
     )
     assert connections == 0
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_request_without_answer_is_blamed_on_a_cluster_that_is_gone(*, answers: bool) -> None:
+    class Gone:
+        def require_answer(self) -> None:
+            if not answers:
+                raise ClusterError("the API server does not answer")
+
+    error = httpx2.ReadError("EOF")
+    cluster: Any = Gone()
+    mesh: Any = None
+    item: Any = SimpleNamespace(funcargs={"lab": Lab(cluster, mesh)})
+    called = suite_conftest.pytest_runtest_call(item)
+    next(called)
+    with pytest.raises(httpx2.ReadError if answers else ClusterError) as told:
+        called.throw(error)
+    assert error in {told.value, told.value.__cause__}
 
 
 def _waiting(listener: socket.socket) -> int:

@@ -96,7 +96,11 @@ class KindCluster(ApiCluster):
         if not nodes.ids(self.name):
             return "its nodes are gone: someone deleted them. Run this again"
         stopped = "; ".join(nodes.stopped(self.name)) or "all its nodes run"
-        return f"{stopped}. Look at it with `docker logs {self.name}-control-plane`, and run again"
+        inside = f"docker exec {self.name}-control-plane"
+        return (
+            f"{stopped}. Run this again; with --keep the nodes stay, and `{inside} crictl ps -a` "
+            f"and `{inside} journalctl -u kubelet` tell more"
+        )
 
     def _late(self) -> list[str]:
         client = self.client()
