@@ -1,10 +1,7 @@
 //! Who is let in.
 
 use crate::control::server;
-use crate::{CLIENT, Mesh, exchange, plain_state, serve};
-
-const REQUEST: &str = "GET / HTTP/1.1\r\nHost: web\r\nconnection: close\r\n\r\n";
-const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+use crate::{CLIENT, EMPTY, Mesh, REQUEST, exchange, plain_state, serve};
 
 #[tokio::test]
 async fn requests_are_judged_by_the_policy_in_force() {

@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::control::endpoints;
-use crate::{CLIENT, Mesh, app, exchange, plain_state, read_head, serve_once};
-
-const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+use crate::{CLIENT, EMPTY, Mesh, app, exchange, plain_state, read_head, serve_once};
 
 #[tokio::test]
 async fn http_1_reaches_the_application_over_mutual_tls() {

@@ -1,4 +1,4 @@
-//! Endpoints that come and go, certificates that are renewed, and the end.
+//! Certificates that are renewed, watches that are given up, and the end.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -10,70 +10,12 @@ use tokio::sync::mpsc;
 
 use crate::control::{endpoints, half_meshed};
 use crate::pod::Pod;
-use crate::{Mesh, SERVER, app, exchange, in_time, plain_state, read_head, serve};
-
-const REQUEST: &str = "GET / HTTP/1.1\r\nHost: web\r\nconnection: close\r\n\r\n";
-const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+use crate::{EMPTY, Mesh, REQUEST, SERVER, app, exchange, in_time, plain_state, read_head, serve};
 
 fn signal(pod: &Pod, name: &str) {
     let mut kill = Command::new("kill");
     kill.args(["-s", name, &pod.proxy.id().to_string()]);
     assert!(kill.status().expect("kill").success(), "{name}");
-}
-
-#[tokio::test]
-async fn without_a_reachable_endpoint_requests_fail_fast_until_there_is_one() {
-    let mut state = plain_state();
-    let nowhere: SocketAddr = "10.77.0.2:9".parse().expect("address");
-    state.endpoints = endpoints(&[nowhere], None);
-    let mesh = Mesh::start(state).await;
-    let answer = exchange(mesh.dial(), REQUEST).await;
-    assert!(answer.starts_with("HTTP/1.1 50"), "{answer}");
-    mesh.control
-        .state
-        .send_modify(|state| state.endpoints = crate::control::removed(&[nowhere]));
-    let answer = loop {
-        let answer = exchange(mesh.dial(), REQUEST).await;
-        if answer.starts_with("HTTP/1.1 504 ") {
-            break answer;
-        }
-    };
-    assert!(
-        answer.contains("l5d-proxy-error: service in fail-fast"),
-        "{answer}"
-    );
-    let started = Instant::now();
-    let answer = exchange(mesh.dial(), REQUEST).await;
-    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
-    assert!(
-        started.elapsed() < Duration::from_millis(500),
-        "{:?}",
-        started.elapsed()
-    );
-
-    let served = serve(mesh.listen(), EMPTY);
-    mesh.control
-        .state
-        .send_modify(|state| state.endpoints = endpoints(&[app()], Some(SERVER)));
-    while !exchange(mesh.dial(), REQUEST)
-        .await
-        .starts_with("HTTP/1.1 200 ")
-    {}
-    served.abort();
-}
-
-#[tokio::test]
-async fn an_endpoint_that_refuses_costs_no_request() {
-    let mut state = plain_state();
-    let refused: SocketAddr = "10.77.0.3:8080".parse().expect("address");
-    state.endpoints = endpoints(&[app(), refused], Some(SERVER));
-    let mesh = Mesh::start_with(state, &[("OUTBOUND_CONNECT_TIMEOUT", "100ms")]).await;
-    let served = serve(mesh.listen(), EMPTY);
-    for _ in 0..50 {
-        let answer = exchange(mesh.dial(), REQUEST).await;
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    }
-    served.abort();
 }
 
 #[tokio::test]
@@ -271,50 +213,5 @@ async fn what_nobody_uses_is_no_longer_watched() {
         })
         .await;
     }
-    served.abort();
-}
-
-/// A node that dies silently swallows what is sent to it.
-#[tokio::test]
-async fn an_endpoint_that_swallows_connections_is_retried_by_no_request() {
-    let mut state = plain_state();
-    let silent: SocketAddr = "10.77.0.3:8080".parse().expect("address");
-    state.endpoints = endpoints(&[app(), silent], Some(SERVER));
-    let timeout = Duration::from_secs(1);
-    let mesh = Mesh::start_with(state, &[("OUTBOUND_CONNECT_TIMEOUT", "1s")]).await;
-    let served = serve(mesh.listen(), EMPTY);
-    let mut slow = 0;
-    let started = Instant::now();
-    // The first one finds out; then pauses of at most half a second and attempts alternate.
-    while slow == 0 || started.elapsed() < 4 * timeout {
-        let sent = Instant::now();
-        let answer = exchange(mesh.dial(), REQUEST).await;
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-        slow += usize::from(sent.elapsed() >= timeout);
-    }
-    assert_eq!(slow, 1, "requests that waited for the silent endpoint");
-    served.abort();
-}
-
-/// As when its queue of connections to accept is full for a moment.
-#[tokio::test]
-async fn an_endpoint_that_takes_no_more_connections_keeps_those_it_has() {
-    let mesh = Mesh::start(plain_state()).await;
-    let served = serve(mesh.listen(), EMPTY);
-    let answer = exchange(mesh.dial(), REQUEST).await;
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-
-    mesh.server.netns.refuse_connections(4143);
-    // An upgrade goes on a connection of its own, of which there is none.
-    let upgrade = "GET / HTTP/1.1\r\nHost: web\r\nConnection: upgrade, close\r\nUpgrade: x\r\n\r\n";
-    let refused = tokio::spawn(exchange(mesh.dial(), upgrade));
-    let mut after = 0;
-    while after < 10 {
-        after += usize::from(refused.is_finished());
-        let answer = exchange(mesh.dial(), REQUEST).await;
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    }
-    let answer = refused.await.expect("answered");
-    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
     served.abort();
 }

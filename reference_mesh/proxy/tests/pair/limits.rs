@@ -7,10 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::control::server;
-use crate::{Mesh, SERVER, exchange, in_time, plain_state, read_head, serve};
-
-const REQUEST: &str = "GET / HTTP/1.1\r\nHost: web\r\nconnection: close\r\n\r\n";
-const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+use crate::{EMPTY, Mesh, REQUEST, SERVER, exchange, in_time, plain_state, read_head, serve};
 
 #[tokio::test]
 async fn more_requests_than_may_be_under_way_are_shed() {

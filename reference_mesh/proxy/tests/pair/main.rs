@@ -3,6 +3,7 @@
 //! Needs root: the namespaces, the redirection and the proxy's user are the real ones.
 
 mod admission;
+mod balancing;
 mod control;
 mod detection;
 mod http1;
@@ -27,6 +28,9 @@ use crate::pod::Pod;
 
 const CLIENT: &str = "client.ns.serviceaccount.identity.linkerd.cluster.local";
 const SERVER: &str = "server.ns.serviceaccount.identity.linkerd.cluster.local";
+
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: web\r\nconnection: close\r\n\r\n";
+const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 /// Two meshed pods; the virtual address leads to port 8080 of the server.
 struct Mesh {

@@ -111,7 +111,8 @@ impl Netns {
             .expect(NEEDS)
     }
 
-    fn ip(&self, args: &str) {
+    /// Runs `ip` inside.
+    pub(crate) fn ip(&self, args: &str) {
         let mut command = Command::new("ip");
         command.args(args.split(' '));
         let status = self.enter(move || undisturbed(|| command.status()));
