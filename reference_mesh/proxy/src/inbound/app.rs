@@ -1,6 +1,5 @@
 //! The application behind one address: the connections to it.
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -25,8 +24,8 @@ pub(super) struct App {
     settings: h2::Settings,
     transport: Transport,
     pool: Rc<h1::Pool>,
-    shared: RefCell<Option<h2::Client>>,
-    /// Held while the shared connection is made, so that it is made once.
+    shared: h2::Clients,
+    /// Held while a shared connection is made, so that it is made once.
     connecting: Mutex<()>,
 }
 
@@ -41,7 +40,7 @@ impl App {
             settings: inbound.config.h2,
             transport: inbound.telemetry.transport(TransportLabels::InboundConnect),
             pool: h1::Pool::new(direction.max_idle_per_endpoint, direction.pool_idle),
-            shared: RefCell::default(),
+            shared: h2::Clients::default(),
             connecting: Mutex::default(),
         })
     }
@@ -102,24 +101,16 @@ impl App {
     }
 
     async fn shared(&self) -> Result<h2::Client, ConnectError> {
-        if let Some(client) = self.current_shared() {
+        if let Some(client) = self.shared.take() {
             return Ok(client);
         }
         let _connecting = self.connecting.lock().await;
-        if let Some(client) = self.current_shared() {
+        if let Some(client) = self.shared.take() {
             return Ok(client);
         }
         let client = h2::Client::handshake(self.dial().await?, self.settings).await?;
-        *self.shared.borrow_mut() = Some(client.clone());
+        self.shared.add(client.clone());
         Ok(client)
-    }
-
-    fn current_shared(&self) -> Option<h2::Client> {
-        self.shared
-            .borrow()
-            .as_ref()
-            .filter(|client| !client.is_closed())
-            .cloned()
     }
 
     async fn dial(&self) -> Result<Io, ConnectError> {

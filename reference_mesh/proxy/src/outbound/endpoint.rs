@@ -47,8 +47,8 @@ pub(super) struct Endpoint {
     retry_at: Cell<Option<Instant>>,
     /// Tries to reach it again, while that fails.
     pub(super) retrying: RefCell<Option<Owned>>,
-    shared: RefCell<Option<Generation<h2::Client>>>,
-    /// Held while the shared connection is made, so that it is made once.
+    shared: RefCell<Generation<h2::Clients>>,
+    /// Held while a shared connection is made, so that it is made once.
     connecting: Mutex<()>,
     pool: RefCell<Generation<Rc<h1::Pool>>>,
     pool_limits: (usize, Duration),
@@ -63,7 +63,7 @@ struct Generation<T> {
 /// How a request travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Carriage {
-    /// On the shared HTTP/2 connection.
+    /// On a shared HTTP/2 connection.
     Shared,
     /// On an HTTP/1 connection from the pool.
     Pooled,
@@ -125,7 +125,10 @@ impl Endpoint {
             failures: Cell::new(0),
             retry_at: Cell::new(None),
             retrying: RefCell::new(None),
-            shared: RefCell::new(None),
+            shared: RefCell::new(Generation {
+                number: 0,
+                value: h2::Clients::default(),
+            }),
             connecting: Mutex::new(()),
             pool: RefCell::new(Generation {
                 number: 0,
@@ -189,13 +192,13 @@ impl Endpoint {
         Ok(Connection::Pooled(h1::Client::new(io), pool))
     }
 
-    /// The shared connection, if there is one that shows the current certificate. One that shows an
-    /// older one ends by itself when its last stream does.
+    /// A shared connection with room for a request, of those that show the current certificate. One
+    /// that shows an older one ends by itself when its last stream does.
     fn current_shared(&self) -> Option<h2::Client> {
         let shared = self.shared.borrow();
-        let shared = shared.as_ref()?;
-        let is_current = shared.number == self.dialer.generation() && !shared.value.is_closed();
-        is_current.then(|| shared.value.clone())
+        (shared.number == self.dialer.generation())
+            .then(|| shared.value.take())
+            .flatten()
     }
 
     async fn shared(&self) -> Result<h2::Client, ConnectError> {
@@ -215,10 +218,14 @@ impl Endpoint {
             .dial(Some(header::Kind::Http2(header::Empty {})))
             .await?;
         let value = h2::Client::handshake(io, self.settings).await?;
-        *self.shared.borrow_mut() = Some(Generation {
-            number,
-            value: value.clone(),
-        });
+        let mut shared = self.shared.borrow_mut();
+        if shared.number != number {
+            *shared = Generation {
+                number,
+                value: h2::Clients::default(),
+            };
+        }
+        shared.value.add(value.clone());
         Ok(value)
     }
 

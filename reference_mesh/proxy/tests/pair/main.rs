@@ -8,6 +8,7 @@ mod control;
 mod detection;
 mod http1;
 mod http2;
+mod http2_shared;
 mod life;
 mod limits;
 mod net;

@@ -13,11 +13,14 @@ use thiserror::Error;
 
 use super::keep_alive::unanswered;
 use super::send::Sending;
-use super::{Incoming, KeepAlive, Settings};
+use super::{Incoming, KeepAlive, MAX_FORGOTTEN_STREAMS, Settings};
 use crate::http::Interim;
 use crate::http::body::Body;
 use crate::http::task::{self, Owned};
 use crate::transport::Io;
+
+/// Streams that a peer is taken to allow until it says so (RFC 9113 6.5.2 recommends no fewer).
+const ASSUMED_MAX_STREAMS: usize = 100;
 
 /// A connection; clones share it.
 #[derive(Clone)]
@@ -67,6 +70,12 @@ impl Client {
             .max_frame_size(settings.max_frame)
             .max_header_list_size(settings.max_header_list)
             .max_send_buffer_size(settings.max_send_buffer)
+            .data_frame_budget(settings.small_frames_budget())
+            .initial_max_send_streams(ASSUMED_MAX_STREAMS)
+            .max_concurrent_reset_streams(MAX_FORGOTTEN_STREAMS)
+            // The peer was dialled, and serves others through here: what it may make us reset is
+            // limited by what it is sent.
+            .max_local_error_reset_streams(None)
             .enable_push(false);
         if let Some(max) = settings.max_reset_streams {
             builder.max_concurrent_reset_streams(max);
@@ -93,6 +102,26 @@ impl Client {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed.get()
+    }
+
+    /// Whether the peer takes another stream at once.
+    pub(super) fn has_room(&self) -> bool {
+        self.streams.get() < self.send.current_max_send_streams()
+    }
+
+    /// Whether that would be so with twice as many.
+    pub(super) fn is_half_empty(&self) -> bool {
+        self.streams.get() < self.send.current_max_send_streams() / 2
+    }
+
+    /// Whether no stream is open.
+    pub(super) fn is_idle(&self) -> bool {
+        self.streams.get() == 0
+    }
+
+    /// Streams that are open.
+    pub(super) fn load(&self) -> usize {
+        self.streams.get()
     }
 
     /// Sends `request` and returns the response once its head is there.

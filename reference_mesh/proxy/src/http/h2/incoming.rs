@@ -3,7 +3,7 @@
 use std::fmt;
 use std::task::{Context, Poll, ready};
 
-use h2::{Reason, RecvStream};
+use h2::RecvStream;
 
 use super::client::Sent;
 use crate::http::body::{BodyError, Frame};
@@ -42,10 +42,8 @@ impl Incoming {
                         return Poll::Ready(Some(Ok(Frame::Data(data))));
                     }
                 }
-                // The peer has sent all that it wants to, and wants no more of the request.
-                Some(Err(error)) if error.reason() == Some(Reason::NO_ERROR) => {
-                    return Poll::Ready(None);
-                }
+                // With NO_ERROR, too: after a whole body h2 shows no reset (RFC 9113 8.1), so this one
+                // is cut short.
                 Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
                 None => self.data_ended = true,
             }
@@ -56,7 +54,6 @@ impl Incoming {
                 Poll::Ready(Some(Ok(Frame::Trailers(trailers))))
             }
             Ok(None) => Poll::Ready(None),
-            Err(error) if error.reason() == Some(Reason::NO_ERROR) => Poll::Ready(None),
             Err(error) => Poll::Ready(Some(Err(error.into()))),
         }
     }

@@ -15,11 +15,16 @@ use tokio::time::timeout;
 
 use super::keep_alive::unanswered;
 use super::send::Sending;
-use super::{Incoming, Settings};
+use super::{Incoming, MAX_FORGOTTEN_STREAMS, Settings};
 use crate::drain;
-use crate::http::body::{Body, Frame, Length};
+use crate::http::body::{Body, BodyError, Frame, Length};
 use crate::http::{Interim, Observer, Reply, Service, headers};
 use crate::transport::Io;
+
+/// Streams that a client may break the protocol on before its connection is closed. A connection
+/// between proxies lives as long as their certificates, and `h2` takes for such a breach what comes
+/// late on a stream that it has forgotten; its own limit is 1024.
+const MAX_ERRORS: usize = 1 << 14;
 
 /// How long the rest of a client's preface may take.
 const PREFACE_LIMIT: Duration = Duration::from_secs(10);
@@ -41,7 +46,10 @@ pub async fn serve<S: Service + 'static>(
         .max_concurrent_streams(settings.max_streams)
         .max_frame_size(settings.max_frame)
         .max_header_list_size(settings.max_header_list)
-        .max_send_buffer_size(settings.max_send_buffer);
+        .max_send_buffer_size(settings.max_send_buffer)
+        .data_frame_budget(settings.small_frames_budget())
+        .max_concurrent_reset_streams(MAX_FORGOTTEN_STREAMS)
+        .max_local_error_reset_streams(Some(MAX_ERRORS));
     if let Some(max) = settings.max_reset_streams {
         builder.max_pending_accept_reset_streams(max);
     }
@@ -158,13 +166,13 @@ fn is_without_path<B>(request: &Request<B>) -> bool {
 }
 
 /// Runs the service, passing on informational responses; none when the client reset the stream.
-async fn call<O>(
+async fn call<O: Observer>(
     answer: impl Future<Output = Reply<O>>,
     interim: &Interim,
     respond: &mut SendResponse<Bytes>,
 ) -> Option<Reply<O>> {
     let mut answer = pin!(answer);
-    let reply = std::future::poll_fn(|cx| {
+    let mut reply = std::future::poll_fn(|cx| {
         let reply = answer.as_mut().poll(cx);
         while let Some(mut response) = interim.take() {
             headers::strip_hop_by_hop(response.headers_mut());
@@ -179,6 +187,8 @@ async fn call<O>(
     .await?;
     if let Some(reason) = reset_of(&reply) {
         respond.send_reset(reason);
+        let error = BodyError::Reset(reason);
+        reply.observer.end(None, Some(&error));
         return None;
     }
     Some(reply)
