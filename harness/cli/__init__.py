@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -65,6 +66,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run `meshmark` and end the process with the exit code of the command."""
     if os.geteuid() == 0 and "SUDO_UID" in os.environ:
         _leave_no_bytecode(int(os.environ["SUDO_UID"]), int(os.environ.get("SUDO_GID", "-1")))
+    # A CI that gives up, or `timeout`: what was made is taken down as at Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = _cli.main(arguments, prog_name="meshmark", standalone_mode=False)
     except click.UsageError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,7 +127,6 @@ def command(
 def run_suite(options: Options) -> int:
     """Run the tests of a suite in this process and return the exit code of `meshmark`."""
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     code = pytest.main(pytest_arguments(options))
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
         asked = f"-k {options.selection!r}" if options.selection else f"suite {options.suite}"
