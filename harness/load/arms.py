@@ -89,23 +89,16 @@ class Arm:
     block: Block
 
 
-def measure(
-    arms: Sequence[Arm],
-    *,
-    rounds: int,
-    seed: int,
-    before_round: Callable[[], None] = lambda: None,
-) -> dict[str, list[BlockResult]]:
+def measure(arms: Sequence[Arm], *, rounds: int, seed: int) -> dict[str, list[BlockResult]]:
     """
     One block of every arm in each of `rounds` rounds.
 
     Returns, by arm name, the blocks in the order of the rounds: the n-th blocks of all arms were
-    measured next to each other. `before_round` is called before each.
+    measured next to each other.
     """
     order = random.Random(seed)  # noqa: S311 - an order, not a secret
     results: dict[str, list[BlockResult]] = {arm.name: [] for arm in arms}
     for _ in range(rounds):
-        before_round()
         for arm in order.sample(arms, len(arms)):
             results[arm.name].append(arm.send(arm.block))
     return results

@@ -40,10 +40,3 @@ def test_blocks_stay_in_the_order_of_the_rounds() -> None:
         numbers = [block.requests for block in blocks]
         assert numbers == sorted(numbers)
         assert len(numbers) == 3
-
-
-def test_something_may_be_done_before_each_round() -> None:
-    sent: list[str] = []
-    arms = [arm(name, sent) for name in "ab"]
-    measure(arms, rounds=2, seed=3, before_round=lambda: sent.append("-"))
-    assert ["".join(sorted(part)) for part in "".join(sent).split("-")] == ["", "ab", "ab"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from harness.workload import Plan, Workload
 from tests.workload.conftest import PORTS, SERVE, running
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.workload.conftest import Running
@@ -57,6 +59,16 @@ def test_a_port_in_use_is_named(server: Running, program: Path) -> None:
     assert f"127.0.0.1:{server.ports['http']}" in completed.stderr
 
 
+def test_a_relay_copies_both_ways(server: Running, program: Path) -> None:
+    """A request through two of them is answered as one without."""
+    to = f"127.0.0.1:{server.ports['http']}"
+    with relaying(program, to) as far, relaying(program, far) as near:
+        workload = Workload(server.open, "test/relayed")
+        direct = workload.one(Plan(url=server.url(path="/direct")))
+        relayed = workload.one(Plan(url=f"http://{near}/relayed", id="relayed"))
+        assert (relayed.ok, relayed.status) == (direct.ok, 200)
+
+
 def test_a_wrong_command_line_is_named(program: Path) -> None:
     """A mistake is a usage error with the word that is wrong."""
     completed = subprocess.run(
@@ -77,3 +89,15 @@ def test_memory_of_the_ledger_is_bounded(program: Path) -> None:
     assert ledger.summary.last == 100
     assert ledger.summary.dropped + len(ledger.attempts) == 100
     assert ledger.summary.dropped > 0
+
+
+@contextlib.contextmanager
+def relaying(program: Path, to: str) -> Iterator[str]:
+    """A relay to this address, at the address that is yielded."""
+    command = [program, "relay", "--listen", "127.0.0.1:0", "--to", to]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            yield f"127.0.0.1:{json.loads(process.stdout.readline())['port']}"
+        finally:
+            process.terminate()

@@ -7,6 +7,7 @@
 //! call                           plans, schedules, outcomes
 //! http1, h2io, websocket         protocols, used by both sides
 //! transport, replay              byte streams under them
+//! relay                          a proxy that does nothing, to compare with
 //! seeded, clock                  bodies and time
 //! ```
 
@@ -22,6 +23,7 @@ pub mod helper;
 pub mod http1;
 pub mod options;
 pub mod records;
+pub mod relay;
 pub mod replay;
 pub mod seeded;
 pub mod serve;

@@ -50,6 +50,7 @@ async fn run(command: Command) -> Result<ExitCode, application::Error> {
         Command::Version => println!("meshmark-workload {}", env!("CARGO_PKG_VERSION")),
         Command::Help => print!("{HELP}"),
         Command::Helper(ctrl) => meshmark_workload::helper::run(ctrl).await?,
+        Command::Relay(listen, to) => meshmark_workload::relay::run(listen, &to).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

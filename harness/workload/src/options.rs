@@ -29,6 +29,8 @@ meshmark-workload: the test application of meshmark
   meshmark-workload call PLAN          make calls (JSON), print outcomes; 1 when one failed
   meshmark-workload helper [OPTIONS]   capture, rogue TLS peers, signals
       --ctrl ADDR:PORT       control port [0.0.0.0:9901]
+  meshmark-workload relay --to HOST:PORT [OPTIONS]    copy bytes, as a proxy that does nothing
+      --listen ADDR:PORT     where from [0.0.0.0:8080]
   meshmark-workload version
 
 A port of 0 is chosen by the system; the first line of output tells all ports as JSON.
@@ -43,6 +45,8 @@ pub enum Command {
     Call(String),
     /// Be the helper.
     Helper(SocketAddr),
+    /// Relay connections that come here to `HOST:PORT`.
+    Relay(SocketAddr, String),
     /// Print the version.
     Version,
     /// Print the help.
@@ -83,6 +87,7 @@ impl Command {
         match arguments.next().as_deref() {
             Some("serve") => Ok(Self::Serve(Box::new(serve(arguments)?))),
             Some("helper") => helper(arguments),
+            Some("relay") => relay(arguments),
             Some("call") => Ok(Self::Call(arguments.next().ok_or("call: no plan given")?)),
             Some("version" | "--version") => Ok(Self::Version),
             Some("help" | "--help" | "-h") => Ok(Self::Help),
@@ -154,6 +159,25 @@ fn helper(mut arguments: impl Iterator<Item = String>) -> Result<Command, String
     Ok(Command::Helper(ctrl))
 }
 
+fn relay(mut arguments: impl Iterator<Item = String>) -> Result<Command, String> {
+    let mut listen = SocketAddr::from(([0, 0, 0, 0], 8080));
+    let mut to = None;
+    while let Some(flag) = arguments.next() {
+        let value = arguments
+            .next()
+            .ok_or_else(|| format!("{flag}: needs a value"))?;
+        match flag.as_str() {
+            "--listen" => listen = parsed(&flag, &value)?,
+            "--to" => to = Some(value),
+            _ => return Err(format!("{flag}: no such option; see --help")),
+        }
+    }
+    Ok(Command::Relay(
+        listen,
+        to.ok_or("relay: --to is not given")?,
+    ))
+}
+
 fn parsed<T: std::str::FromStr>(flag: &str, value: &str) -> Result<T, String> {
     value
         .parse()
@@ -191,6 +215,8 @@ mod tests {
             ("serve --http x", "x"),
             ("serve --drain 5", "--drain"),
             ("call", "plan"),
+            ("relay", "--to"),
+            ("relay --listen 80", "80"),
         ] {
             assert!(parse(line).unwrap_err().contains(word), "{line}");
         }
