@@ -67,9 +67,9 @@ def test_an_issuer_is_one_that_the_mesh_accepts(reference, how) -> None:
     }[how]()
     secret = next(resource for resource in made if resource["kind"] == "Secret")["stringData"]
     encoded = {name: base64.b64encode(text.encode()).decode() for name, text in secret.items()}
-    key, chain = issuer.read(*issuer.pem_pair(encoded))
+    starts = x509.load_pem_x509_certificate(secret["crt.pem"].encode()).not_valid_before_utc
     roots = x509.load_pem_x509_certificates(reference.trust_anchors().encode())
 
-    found = issuer.validated(key, chain, roots, now=chain[0].not_valid_before_utc)
+    found = issuer.load(encoded, roots, now=starts)
 
     assert found.certificate.public_bytes(serialization.Encoding.PEM).decode() == secret["crt.pem"]

@@ -20,11 +20,17 @@ from reference_mesh.control_plane.identity import issuer as issuers
 from reference_mesh.control_plane.kube.events import Event
 from reference_mesh.control_plane.logfmt import Log
 from reference_mesh.errors import InvalidInput
+from reference_mesh.manifests import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Authority", "ObjectSink"]
+__all__ = ["ISSUER", "Authority", "ObjectSink"]
+
+ISSUER = "linkerd-identity-issuer"
+"""Secret that holds the issuer's certificate and key."""
+
+_BUNDLE = "ca-bundle.crt"
 
 _log = Log("identity")
 
@@ -58,9 +64,11 @@ class Authority:
         self,
         record: Callable[[Event], None],
         *,
+        namespace: str,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(tz=dt.UTC),
     ) -> None:
         self._record = record
+        self._namespace = namespace
         self._now = now
         self._secret: dict[str, str] | None = None
         self._bundle: dict[str, str] | None = None
@@ -114,8 +122,12 @@ class Authority:
         issuer = self._issuer
         if issuer is not None and self._now() >= issuer.not_after:
             self._issuer = None
-            why = f"the issuer has expired at {issuer.not_after:%Y-%m-%dT%H:%M:%SZ}"
-            self._refuse("IssuerValidationFailed", f"{why}; calls are held until it is replaced")
+            self._refuse(
+                "IssuerValidationFailed",
+                f"Secret {self._namespace}/{ISSUER}",
+                f"the issuer has expired at {issuer.not_after:%Y-%m-%dT%H:%M:%SZ}, and calls are "
+                f"held; {issuers.REPLACE}",
+            )
         due = [time for time in (self._starts, self._issuer and self._issuer.not_after) if time]
         waits_s = [(time - self._now()).total_seconds() for time in due]
         return min([_LONGEST_PAUSE_S, *(max(0.0, wait_s) for wait_s in waits_s)])
@@ -125,17 +137,19 @@ class Authority:
         if self._secret is None or self._bundle is None:
             return
         try:
-            certificate, key = issuers.pem_pair(self._secret)
-            signer, certificates = issuers.read(certificate, key)
-            issuer = issuers.validated(signer, certificates, _roots(self._bundle), now=self._now())
+            roots = _roots(self._bundle)
+            issuer = issuers.load(self._secret, roots, now=self._now())
         except issuers.NotYetValid as error:
             self._starts = error.not_before
             self._tell()
-            self._refuse("IssuerValidationFailed", f"{error}; it is taken over then")
+            self._refuse_secret("IssuerValidationFailed", error)
         except issuers.NotValid as error:
-            self._refuse("IssuerValidationFailed", str(error))
+            self._refuse_secret("IssuerValidationFailed", error)
+        except issuers.Unusable as error:
+            self._refuse_secret("IssuerUpdateSkipped", error)
         except InvalidInput as error:
-            self._refuse("IssuerUpdateSkipped", str(error))
+            place = f"ConfigMap {self._namespace}/{names.TRUST_ROOTS}, {_BUNDLE}"
+            self._refuse("IssuerUpdateSkipped", place, str(error))
         else:
             self._adopt(issuer)
 
@@ -156,18 +170,23 @@ class Authority:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    def _refuse(self, reason: str, why: str) -> None:
-        if why == self._trouble:
+    def _refuse_secret(self, reason: str, error: issuers.Unusable) -> None:
+        self._refuse(reason, f"Secret {self._namespace}/{ISSUER}, {error.field}", error.why)
+
+    def _refuse(self, reason: str, place: str, why: str) -> None:
+        message = f"{place}: {why}"
+        if message == self._trouble:
             return
-        self._trouble = why
-        _log.error("issuer refused", reason=reason, error=why, signing=self.usable is not None)
-        self._record(Event(reason=reason, message=why, severity="Warning"))
+        self._trouble = message
+        signing = self.usable is not None
+        _log.error("issuer refused", reason=reason, place=place, error=why, signing=signing)
+        self._record(Event(reason=reason, message=message, severity="Warning"))
 
 
 def _roots(data: dict[str, str]) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(data.get("ca-bundle.crt", "").encode())
+        return x509.load_pem_x509_certificates(data.get(_BUNDLE, "").encode())
     except ValueError as error:
         raise InvalidInput(
-            "ca-bundle.crt of ConfigMap linkerd-identity-trust-roots holds no PEM certificate"
+            f"holds no PEM certificate; put the trust anchors back with {issuers.UPGRADE}"
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reference_mesh.control_plane import admin, component, logfmt, serving, settings
-from reference_mesh.control_plane.identity.authority import Authority, ObjectSink
+from reference_mesh.control_plane.identity.authority import ISSUER, Authority, ObjectSink
 from reference_mesh.control_plane.identity.certify import Certifier
 from reference_mesh.control_plane.identity.tokens import ApiReviewer
 from reference_mesh.control_plane.kube import client as kube
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-__all__ = ["ISSUER", "metrics", "run"]
-
-ISSUER = "linkerd-identity-issuer"
-"""Secret that holds the issuer's certificate and key."""
+__all__ = ["metrics", "run"]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -37,7 +34,7 @@ async def _serve(flags: argparse.Namespace, chosen: settings.Settings) -> None:
     denials = Denials()
     client = kube.connect(denials)
     recorder = events.Recorder(client, namespace=chosen.namespace, deployment="linkerd-identity")
-    authority = Authority(recorder.record)
+    authority = Authority(recorder.record, namespace=chosen.namespace)
     certifier = Certifier(chosen, authority, ApiReviewer(client), recorder.record)
     reflectors = [
         Reflector(client, kind, ObjectSink(changed), namespace=chosen.namespace, name=name)

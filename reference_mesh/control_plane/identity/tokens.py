@@ -52,14 +52,23 @@ def account_of(status: Mapping[str, Any]) -> tuple[str, str]:
 
     """
     if status.get("error"):
-        raise InvalidInput(f"the token is refused: {str(status['error'])[:200]}")
+        raise _refused(f"is refused by the Kubernetes API: {str(status['error'])[:300]}")
     if not status.get("authenticated"):
-        raise InvalidInput("the token is not authenticated")
+        raise _refused("is not authenticated by the Kubernetes API")
     # An API server without audience support authenticates any token and names no audience.
     if names.IDENTITY_AUDIENCE not in (status.get("audiences") or ()):
-        raise InvalidInput(f"the token is not for audience {names.IDENTITY_AUDIENCE}")
+        shown = ", ".join(status.get("audiences") or ()) or "none"
+        raise _refused(f"was reviewed for audiences {shown}")
     user = str((status.get("user") or {}).get("username") or "")
     namespace, colon, account = user.removeprefix(_PREFIX).partition(":")
     if not user.startswith(_PREFIX) or not colon or not namespace or not account:
-        raise InvalidInput(f"the token belongs to {user!r}, which is not a service account")
+        raise _refused(f"belongs to {user!r}, which is not a service account")
     return namespace, account
+
+
+def _refused(why: str) -> InvalidInput:
+    return InvalidInput(
+        f"token: {why}; it must be a service account's for audience {names.IDENTITY_AUDIENCE}, as "
+        "the injector mounts it by volume linkerd-identity-token: create the pod again, so that it "
+        "gets one"
+    )

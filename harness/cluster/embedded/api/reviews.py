@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cluster.embedded.api import asks
 from harness.cluster.embedded.api.answers import json_answer
+from harness.cluster.embedded.api.tokens import API_AUDIENCE
 from harness.cluster.embedded.status import BadRequest, Cause, Invalid, MethodNotAllowed
 from harness.cluster.embedded.store import timestamp
 
@@ -103,12 +104,14 @@ class Reviews:
         token = spec.get("token")
         if not isinstance(token, str):
             raise BadRequest("spec.token must be a string")
-        found = self._tokens.user(token, _audiences(spec))
+        wanted = list(_audiences(spec)) or [API_AUDIENCE]
+        found = self._tokens.user(token, wanted)
         if found is None:
+            named = " ".join(f'"{audience}"' for audience in wanted)
             return {
                 "authenticated": False,
                 "user": {},
-                "error": "invalid bearer token, or not for these audiences",
+                "error": f"invalid bearer token, or not one for the target audiences [{named}]",
             }
         user, audiences = found
         return {"authenticated": True, "user": user.info(), "audiences": audiences}

@@ -42,7 +42,9 @@ def test_a_token_is_recognised_by_the_audience_that_it_is_for(api):
 def test_a_token_for_another_audience_is_refused(api):
     issued = token(api, audiences=["identity.l5d.io"])
     assert not review(api, issued)["authenticated"]
-    assert not review(api, issued, "other")["authenticated"]
+    refused = review(api, issued, "other", "another")
+    assert not refused["authenticated"]
+    assert 'the target audiences ["other" "another"]' in refused["error"]
     answer = api.ask("GET", ACCOUNTS, headers={"authorization": f"Bearer {issued}"})
     assert answer.status_code == 401
 

@@ -21,7 +21,7 @@ def events():
 
 @pytest.fixture
 def authority(events):
-    return Authority(events.append)
+    return Authority(events.append, namespace="mesh")
 
 
 def reasons(events):
@@ -75,6 +75,16 @@ def test_a_bad_issuer_never_replaces_a_good_one(authority, events, mint, made, r
     authority.secret_changed(bad)
     assert authority.usable is good
     assert reasons(events) == [reason]
+    assert events[0].message.startswith("Secret mesh/linkerd-identity-issuer, ")
+    assert "replace certificate and key with `refmesh upgrade " in events[0].message
+
+
+def test_bad_bundle_is_named(authority, events, mint):
+    authority.secret_changed(mint.secret(*mint.issuer()))
+    authority.bundle_changed({"ca-bundle.crt": "none"})
+    where = "ConfigMap mesh/linkerd-identity-trust-roots, ca-bundle.crt: holds no "
+    assert events[0].message.startswith(where)
+    assert "`refmesh upgrade --identity-trust-anchors-file=ROOT " in events[0].message
 
 
 def test_deleted_secret_leaves_the_issuer_in_force(authority, mint):
@@ -86,18 +96,21 @@ def test_deleted_secret_leaves_the_issuer_in_force(authority, mint):
 
 def test_expired_issuer_is_not_used(events, mint):
     clock = [NOW]
-    authority = Authority(events.append, now=lambda: clock[0])
+    authority = Authority(events.append, namespace="mesh", now=lambda: clock[0])
     authority.bundle_changed(mint.bundle())
     authority.secret_changed(mint.secret(*mint.issuer(not_after=NOW + dt.timedelta(minutes=5))))
     assert authority.usable is not None
     clock[0] += dt.timedelta(minutes=5)
     assert authority.usable is None
     assert authority.ttl_s == 0.0
+    authority.look_at_clock()
+    assert "Secret mesh/linkerd-identity-issuer: the issuer has expired at " in events[0].message
+    assert "`refmesh upgrade " in events[0].message
 
 
 def test_issuer_of_tomorrow_is_taken_over_when_its_time_comes(events, mint):
     clock = [NOW]
-    authority = Authority(events.append, now=lambda: clock[0])
+    authority = Authority(events.append, namespace="mesh", now=lambda: clock[0])
     authority.bundle_changed(mint.bundle())
     authority.secret_changed(mint.secret(*mint.issuer(not_after=NOW + dt.timedelta(seconds=50))))
     old = authority.usable
@@ -114,7 +127,7 @@ def test_issuer_of_tomorrow_is_taken_over_when_its_time_comes(events, mint):
 
 def test_calls_are_held_until_the_first_issuer_may_sign(events, mint):
     async def scenario():
-        authority = Authority(events.append)
+        authority = Authority(events.append, namespace="mesh")
         # Certificates know whole seconds: 0.3 to 1.3 s are left of this.
         soon = dt.datetime.now(tz=dt.UTC) + dt.timedelta(seconds=1.3)
         watching = asyncio.ensure_future(authority.run())
@@ -132,7 +145,7 @@ def test_calls_are_held_until_the_first_issuer_may_sign(events, mint):
 
 def test_issuer_replaced_before_its_time_is_forgotten(events, mint):
     clock = [NOW]
-    authority = Authority(events.append, now=lambda: clock[0])
+    authority = Authority(events.append, namespace="mesh", now=lambda: clock[0])
     authority.bundle_changed(mint.bundle())
     authority.secret_changed(mint.secret(*mint.issuer(not_before=NOW + dt.timedelta(hours=1))))
     key, certificate = mint.issuer()
@@ -145,7 +158,7 @@ def test_issuer_replaced_before_its_time_is_forgotten(events, mint):
 def test_expiry_is_told_and_recovered_from(events, mint):
     async def scenario():
         told = asyncio.Event()
-        authority = Authority(lambda event: (events.append(event), told.set()))
+        authority = Authority(lambda event: (events.append(event), told.set()), namespace="mesh")
         # Certificates know whole seconds: 0.3 to 1.3 s are left of this.
         soon = dt.datetime.now(tz=dt.UTC) + dt.timedelta(seconds=1.3)
         authority.bundle_changed(mint.bundle())

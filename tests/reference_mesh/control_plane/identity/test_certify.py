@@ -43,7 +43,7 @@ class Identity:
     def __init__(self, chosen) -> None:
         self.events = []
         self.reviewer = Reviewer()
-        self.authority = Authority(self.events.append)
+        self.authority = Authority(self.events.append, namespace="linkerd")
         self.certifier = Certifier(
             chosen, self.authority, self.reviewer, self.events.append, held_s=0.5
         )
@@ -171,5 +171,8 @@ def test_reviewed_account():
     ],
 )
 def test_reviews_that_refuse(changes):
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInput) as refused:
         account_of(status(**changes))
+    assert str(refused.value).startswith("token: ")
+    assert "audience identity.l5d.io" in str(refused.value)
+    assert "create the pod again" in str(refused.value)

@@ -18,8 +18,7 @@ ID = "web.shop.serviceaccount.identity.linkerd.cluster.local"
 
 
 def load(secret, roots, now=NOW):
-    key, certificates = issuers.read(*issuers.pem_pair(secret))
-    return issuers.validated(key, certificates, roots, now=now)
+    return issuers.load(secret, roots, now=now)
 
 
 @pytest.mark.parametrize("names", [("crt.pem", "key.pem"), ("tls.crt", "tls.key")])
@@ -58,8 +57,10 @@ def test_chain_through_an_intermediate(mint):
     ],
 )
 def test_issuer_that_must_not_sign(mint, made, message):
-    with pytest.raises(issuers.NotValid, match=message):
+    with pytest.raises(issuers.NotValid, match=message) as refused:
         load(mint.secret(*mint.issuer(**made)), [mint.root])
+    assert str(refused.value).startswith("crt.pem: ")
+    assert "`refmesh upgrade " in str(refused.value)
 
 
 def test_issuer_of_another_root(mint):
@@ -72,13 +73,36 @@ def test_issuer_of_another_root(mint):
 def test_secret_without_one_half(mint, missing):
     secret = mint.secret(*mint.issuer())
     del secret[missing]
-    with pytest.raises(InvalidInput, match=r"neither crt\.pem"):
+    with pytest.raises(InvalidInput, match=r"but neither crt\.pem"):
         load(secret, [mint.root])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        (
+            "tls.crt",
+            "LS0t",
+            "tls.crt: is not PEM; replace certificate and ",
+        ),
+        (
+            "tls.key",
+            "LS0t",
+            "tls.key: is not an unencrypted PEM key; replace certificate and ",
+        ),
+        ("tls.key", "a", "tls.key: is not base64; replace certificate and "),
+    ],
+)
+def test_field_that_cannot_be_read_is_named(mint, field, value, message):
+    secret = {**mint.secret(*mint.issuer(), names=("tls.crt", "tls.key")), field: value}
+    with pytest.raises(InvalidInput) as refused:
+        load(secret, [mint.root])
+    assert str(refused.value).startswith(message)
 
 
 def test_key_of_another_certificate(mint):
     (_, certificate), (key, _) = mint.issuer(), mint.issuer()
-    with pytest.raises(InvalidInput, match="does not belong"):
+    with pytest.raises(InvalidInput, match=r"key\.pem: does not belong"):
         load(mint.secret(key, certificate), [mint.root])
 
 
