@@ -71,7 +71,9 @@ privilege:
 	@[ "$$(id -u)" = 0 ] || { \
 	  echo 'The cluster is made of network namespaces of this machine, which takes root. Run:'; \
 	  echo '    sudo make $(MAKECMDGOALS)'; \
-	  echo 'Only the cluster runs as root then; the build and every file stay yours.'; exit 77; }
+	  echo 'Only the cluster runs as root then; the build and every file stay yours.'; \
+	  echo 'Without root, where you may use Docker, the suite runs on real Kubernetes:'; \
+	  echo '    make conformance-kind'; exit 77; }
 
 # What must be there before there is a virtual environment that could say it better.
 prerequisites:

@@ -183,7 +183,8 @@ def _root(machine: Machine) -> Finding:
         met=machine.is_root(),
         needed=False,
         detail="" if machine.is_root() else "the embedded cluster makes namespaces and needs it",
-        remedy="run `sudo make conformance`; or take a cluster of yours: --cluster context:NAME",
+        remedy="run `sudo make conformance`; or, where you may use Docker, `make conformance-kind` "
+        "(`--cluster kind`); `meshmark run` takes one of yours too: `--cluster context:NAME`",
     )
 
 

@@ -236,8 +236,9 @@ def require() -> None:
     if os.geteuid() != 0:
         raise EnvironmentLacks(
             "the embedded cluster makes network namespaces, which takes root: run "
-            f"`{_with_sudo()}`, or use a cluster that you have, of kind for instance: "
-            "`--cluster context:NAME`"
+            f"`{_with_sudo()}`. Without root: where you may use Docker, `--cluster kind` makes "
+            "real Kubernetes; `meshmark run` also takes one that you have, by `--cluster "
+            "context:NAME`"
         )
     missing = [package for program, package in _PROGRAMS.items() if not _found(program)]
     if missing:
