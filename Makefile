@@ -24,15 +24,15 @@ ARGUMENTS := $(if $(ARGS),-- $(ARGS))
 
 FREE_ENVS := lint,unit,rust
 ROOT_ENVS := contract,conformance
-ifdef AS_USER
 complete  = $(VENV)/bin/meshmark doctor --fix --quiet
+ifdef AS_USER
 with_root = $(complete) && $(AS_USER) $(TOX) run -qq --notest -e $(1) \
   && { $(TOX) run -qq --skip-pkg-install -e $(1) $(ARGUMENTS); code=$$?; $(HAND_BACK); exit $$code; }
-all_tests = $(complete) || exit; $(AS_USER) $(TOX) run -e $(FREE_ENVS); free=$$?; \
+all_tests = $(complete) --tests || exit; $(AS_USER) $(TOX) run -e $(FREE_ENVS); free=$$?; \
   ($(call with_root,$(ROOT_ENVS))) && exit $$free
 else
 with_root = $(TOX) run -qq -e $(1) $(ARGUMENTS)
-all_tests = $(TOX) run -e $(FREE_ENVS),$(ROOT_ENVS)
+all_tests = $(complete) --tests && $(TOX) run -e $(FREE_ENVS),$(ROOT_ENVS)
 endif
 
 help:

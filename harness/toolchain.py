@@ -31,6 +31,7 @@ __all__ = [
     "find_cargo",
     "invoking_person",
     "run_as",
+    "subcommand_version",
     "target_folder",
 ]
 
@@ -93,6 +94,24 @@ def find_cargo(person: Person) -> Path:
     minimum = ".".join(map(str, MINIMUM_RUST))
     what = "; ".join(dict.fromkeys(found)) or "no cargo was found"
     raise EnvironmentLacks(f"Rust {minimum} or newer is needed: {what}; {_INSTALL}")
+
+
+def subcommand_version(subcommand: str, person: Person) -> str:
+    """
+    What `cargo SUBCOMMAND --version` says, with the cargo that `find_cargo` finds.
+
+    Raises:
+        EnvironmentLacks: there is no usable cargo, or it has no such part; says what brings it.
+
+    """
+    cargo = find_cargo(person)
+    done = run_as(person, [str(cargo), subcommand, "--version"], stderr=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise EnvironmentLacks(
+            f"`{cargo} {subcommand}` does not work: run `rustup component add rustfmt clippy`, or "
+            "install your distribution's packages (Debian: rustfmt, rust-clippy)"
+        )
+    return done.stdout.strip()
 
 
 def build(

@@ -63,6 +63,19 @@ def test_an_old_cargo_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert toolchain.find_cargo(person(tmp_path)) == cargo
 
 
+def test_a_missing_part_of_rust_is_named_with_the_command_that_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    answer = '[ "$1" = clippy ] && exit 1; echo cargo 1.95.0'
+    cargo = program(tmp_path / "bin/cargo", answer)
+
+    assert toolchain.subcommand_version("fmt", person(tmp_path)) == "cargo 1.95.0"
+    with pytest.raises(EnvironmentLacks) as lacking:
+        toolchain.subcommand_version("clippy", person(tmp_path))
+    assert f"`{cargo} clippy` does not work: run `rustup component add" in str(lacking.value)
+
+
 def test_without_rust_the_error_says_what_to_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

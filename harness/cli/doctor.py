@@ -34,8 +34,9 @@ _APT_S = 900.0
     "apt's sources where Debian's own Go is too old, start Docker where no init system does, raise "
     "fs.inotify.max_user_instances until the machine restarts, and build kind and kubectl.",
 )
+@click.option("--tests", is_flag=True, help="Also ask for what `make test` alone uses.")
 @click.option("--quiet", is_flag=True, help="Say only what is missing.")
-def command(cluster: str, fix: bool, quiet: bool) -> None:
+def command(cluster: str, *, fix: bool, tests: bool, quiet: bool) -> None:
     """
     Say what this system lacks to run meshmark.
 
@@ -43,7 +44,7 @@ def command(cluster: str, fix: bool, quiet: bool) -> None:
     that nothing runs without.
     """
     machine = System()
-    findings = _examine(cluster, machine)
+    findings = _examine(cluster, machine, tests=tests)
     if fix:
         if cluster == "kind":
             kind_requirements.prepare(machine, kind_requirements.Parts(), findings, click.echo)
@@ -51,7 +52,7 @@ def command(cluster: str, fix: bool, quiet: bool) -> None:
             _install(machine, packages)
         if cluster == "kind":
             kind_requirements.mend(machine, kind_requirements.Parts(), click.echo)
-        findings = _examine(cluster, machine)
+        findings = _examine(cluster, machine, tests=tests)
     for line in lines(findings, quiet=quiet, root=machine.is_root()):
         click.echo(line)
     missing = [finding.name for finding in findings if finding.needed and not finding.met]
@@ -80,10 +81,10 @@ def packages_to_install(findings: Sequence[Finding]) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
-def _examine(cluster: str, machine: Machine) -> list[Finding]:
+def _examine(cluster: str, machine: Machine, *, tests: bool) -> list[Finding]:
     if cluster == "kind":
-        return kind_requirements.examine(machine, kind_requirements.Parts())
-    return examine(machine)
+        return kind_requirements.examine(machine, kind_requirements.Parts(), tests=tests)
+    return examine(machine, tests=tests)
 
 
 def _apt_get(packages: Sequence[str], *, root: bool) -> str:

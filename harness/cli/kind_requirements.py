@@ -51,10 +51,10 @@ class Parts:
     raise_watchers: Callable[[], None] = inotify.raise_limit
 
 
-def examine(machine: Machine, parts: Parts) -> list[Finding]:
-    """Every requirement, in the order in which a reader should mend them."""
+def examine(machine: Machine, parts: Parts, *, tests: bool = False) -> list[Finding]:
+    """Every requirement, in the order in which a reader should mend them; `tests` as there."""
     return [
-        *building(machine),
+        *building(machine, tests=tests),
         program(machine, "docker", "Docker", "docker.io"),
         *_daemon(parts),
         _watchers(parts),

@@ -36,6 +36,9 @@ table ip tried {
     }
 }
 """
+_CHECKERS = (("fmt", "rustfmt"), ("clippy", "clippy"))
+"""Parts of the Rust toolchain by their subcommand of cargo."""
+
 _VETH = (
     "from pyroute2 import IPRoute\n"
     "with IPRoute() as links:\n"
@@ -77,6 +80,15 @@ class Machine(Protocol):
 
         """
 
+    def cargo(self, subcommand: str) -> str:
+        """
+        What `cargo SUBCOMMAND` says of its version, asked as the user whose build it will be.
+
+        Raises:
+            EnvironmentLacks: it is missing, or there is no cargo.
+
+        """
+
     def kubectl(self) -> str:
         """
         Where the kubectl is that would be used.
@@ -106,6 +118,10 @@ class System:
     def rust(self) -> str:
         """Where the cargo is that would be used; with sudo it is the invoking user's."""
         return str(toolchain.find_cargo(toolchain.invoking_person()))
+
+    def cargo(self, subcommand: str) -> str:
+        """What a part of the toolchain says of its version; with sudo it is the user's."""
+        return toolchain.subcommand_version(subcommand, toolchain.invoking_person())
 
     def kubectl(self) -> str:
         """Where it is: on the path, or the one that `doctor --cluster kind --fix` built."""
@@ -138,11 +154,15 @@ class System:
         return done.returncode, done.stdout
 
 
-def examine(machine: Machine) -> list[Finding]:
-    """Every requirement, in the order in which a reader should mend them."""
+def examine(machine: Machine, *, tests: bool = False) -> list[Finding]:
+    """
+    Every requirement, in the order in which a reader should mend them.
+
+    tests: what `make test` alone uses is needed too.
+    """
     findings = [
         _root(machine),
-        *building(machine),
+        *building(machine, tests=tests),
         program(machine, "mmdebstrap", "mmdebstrap, for images", "mmdebstrap", needed=False),
         program(machine, "nft", "nftables", "nftables"),
         program(machine, "iptables", "iptables", "iptables"),
@@ -152,12 +172,13 @@ def examine(machine: Machine) -> list[Finding]:
     return findings + _kernel(machine)
 
 
-def building(machine: Machine) -> list[Finding]:
+def building(machine: Machine, *, tests: bool = False) -> list[Finding]:
     """What builds the programs of this project, whichever cluster they run in."""
     return [
         program(machine, "cc", "C compiler", "build-essential"),
         program(machine, "make", "make", "make"),
         _rust(machine),
+        *(_cargo(machine, subcommand, title, needed=tests) for subcommand, title in _CHECKERS),
         program(machine, "git", "git", "git", needed=False),
     ]
 
@@ -195,6 +216,15 @@ def _rust(machine: Machine) -> Finding:
         return Finding(name=name, met=True, detail=machine.rust())
     except EnvironmentLacks as error:
         return Finding(name=name, met=False, remedy=str(error))
+
+
+def _cargo(machine: Machine, subcommand: str, title: str, *, needed: bool) -> Finding:
+    """Nothing is built with it; the tests of the Rust code ask it for its opinion."""
+    name = f"{title}, for `make test` (its environment `rust`)"
+    try:
+        return Finding(name=name, met=True, detail=machine.cargo(subcommand), needed=needed)
+    except EnvironmentLacks as error:
+        return Finding(name=name, met=False, remedy=str(error), needed=needed)
 
 
 def _kubectl(machine: Machine) -> Finding:

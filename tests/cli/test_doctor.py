@@ -30,6 +30,11 @@ class FakeMachine:
             return "/usr/bin/cargo"
         raise EnvironmentLacks("Rust 1.90 or newer is needed: /usr/bin/cargo is 1.63; install it")
 
+    def cargo(self, subcommand: str) -> str:
+        if f"cargo {subcommand}" not in self.lacks:
+            return f"{subcommand} 1.90.0"
+        raise EnvironmentLacks(f"no {subcommand}: run `rustup component add rustfmt clippy`")
+
     def kubectl(self) -> str:
         if "kubectl" not in self.lacks:
             return "/usr/bin/kubectl"
@@ -66,6 +71,17 @@ def test_rust_must_be_new_enough() -> None:
     told = lines(examine(FakeMachine(rust=False)), quiet=True, root=True)
     assert told[0] == "✗ Rust 1.90 or newer"
     assert "/usr/bin/cargo is 1.63; install it" in told[1]
+
+
+def test_what_only_the_tests_use_is_needed_only_for_them() -> None:
+    machine = FakeMachine(lacks=["cargo clippy"])
+    assert lines(examine(machine), quiet=True, root=True) == []
+    told = lines(examine(machine), quiet=False, root=True)
+    assert "· clippy, for `make test` (its environment `rust`)" in told
+    assert lines(examine(machine, tests=True), quiet=True, root=True) == [
+        "✗ clippy, for `make test` (its environment `rust`)",
+        "    no clippy: run `rustup component add rustfmt clippy`",
+    ]
 
 
 def test_a_missing_kubectl_is_worth_knowing_and_no_more() -> None:
