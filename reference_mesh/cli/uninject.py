@@ -9,13 +9,13 @@ import click
 
 from reference_mesh.cli import report, streams, workloads
 from reference_mesh.cli.report import Outcome
+from reference_mesh.control_plane.injector import containers
 from reference_mesh.errors import UsageError
 from reference_mesh.manifests import names
 
 __all__ = ["command", "uninjected"]
 
-_CONTAINERS = {names.PROXY_CONTAINER, names.INIT_CONTAINER}
-_VOLUMES = {"linkerd-identity-end-entity", "linkerd-identity-token"}
+_CONTAINERS = frozenset({names.PROXY_CONTAINER, names.INIT_CONTAINER})
 
 
 @click.command("uninject")
@@ -56,7 +56,7 @@ def uninjected(document: dict[str, Any]) -> dict[str, Any]:
     spec = pod["spec"]
     for member in ("containers", "initContainers"):
         _keep(spec, member, _CONTAINERS, always=member == "containers")
-    _keep(spec, "volumes", _VOLUMES)
+    _keep(spec, "volumes", containers.VOLUMES)
     if document.get("kind") == "Pod":
         return pod
     result = workloads.with_pod(document, pod)
@@ -64,7 +64,7 @@ def uninjected(document: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _keep(spec: dict[str, Any], member: str, ours: set[str], *, always: bool = False) -> None:
+def _keep(spec: dict[str, Any], member: str, ours: frozenset[str], *, always: bool = False) -> None:
     """Drop our items of a list, and the list with the last of them."""
     items = spec.get(member)
     if not isinstance(items, list):

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from reference_mesh.control_plane.injector.environment import Addresses, TrustAnchors
     from reference_mesh.manifests.values import Image, Resources, Values
 
-__all__ = ["Sidecar", "requests_and_limits", "sidecar"]
+__all__ = ["VOLUMES", "Sidecar", "requests_and_limits", "sidecar"]
 
 _END_ENTITY = "linkerd-identity-end-entity"
 _LOCK = "linkerd-proxy-init-xtables-lock"
 _TOKEN = "linkerd-identity-token"  # noqa: S105 - name of a volume and of a file
+
+VOLUMES = frozenset({_END_ENTITY, _LOCK, _TOKEN})
+"""Names of all volumes that a pod may get."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from reference_mesh.cli.uninject import uninjected
 from reference_mesh.control_plane.injector import inject
 from reference_mesh.control_plane.injector.patch import apply
-from reference_mesh.manifests.values import Proxy, Values
+from reference_mesh.manifests.values import Proxy, ProxyInit, Values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,10 +74,14 @@ pods = st.fixed_dictionaries(
 
 
 @settings(deadline=None, max_examples=60)
-@given(pod=pods, native=st.booleans())
-def test_taking_out_what_was_put_in_gives_the_pod_back(pod: dict[str, Any], native: bool) -> None:
+@given(pod=pods, native=st.booleans(), iptables_mode=st.sampled_from(["nft", "legacy"]))
+def test_taking_out_what_was_put_in_gives_the_pod_back(
+    pod: dict[str, Any], native: bool, iptables_mode: str
+) -> None:
     namespace = {"metadata": {"name": "n", "annotations": {"linkerd.io/inject": "enabled"}}}
-    values = Values(proxy=Proxy(native_sidecar=native))
+    values = Values(
+        proxy=Proxy(native_sidecar=native), proxy_init=ProxyInit(iptables_mode=iptables_mode)
+    )
     done = inject(pod, namespace, values, trust_anchors_pem="PEM")
     assert uninjected(apply(pod, done.patch)) == pod
 
