@@ -1,7 +1,10 @@
 //! What the environment asks of this proxy: the variables of linkerd2-proxy, with its defaults.
 
 pub mod env;
+mod http2;
 mod read;
+mod traffic;
+mod unheeded;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -292,29 +295,6 @@ mod tests {
         assert_eq!(
             config.outbound.direction.failfast_timeout,
             Duration::from_secs(3)
-        );
-    }
-
-    #[test]
-    fn what_nothing_comes_of_is_known() {
-        let mut env = minimal();
-        for (key, value) in [
-            ("LOG", "info"),
-            ("OUTBOUND_LISTEN_ADDR", "127.0.0.1:4140"),
-            ("OUTBOUND_LISTEN_ADDRS", "127.0.0.1:4140,[::1]:4140"),
-            ("INGRESS_MODE", "true"),
-            ("INBOUND_CONNECT_TIMEOUTS", "1s"),
-            ("ACCESS_LOG", ""),
-        ] {
-            env.insert(format!("LINKERD2_PROXY_{key}"), value.to_owned());
-        }
-        env.insert("PATH".into(), "/bin".into());
-        assert_eq!(
-            Config::from_env(&env).expect("valid").unheeded,
-            [
-                "LINKERD2_PROXY_INBOUND_CONNECT_TIMEOUTS",
-                "LINKERD2_PROXY_INGRESS_MODE"
-            ]
         );
     }
 

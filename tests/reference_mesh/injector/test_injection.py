@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from reference_mesh.control_plane.injector.patch import apply
 from reference_mesh.errors import InvalidInput
 from reference_mesh.manifests.values import Identity, Proxy, ProxyInit, Values
 
+PROXY_TESTS = Path(__file__).parents[3] / "reference_mesh/proxy/tests"
 ENABLED = {"metadata": {"name": "default", "annotations": {"linkerd.io/inject": "enabled"}}}
 PLAIN = {"metadata": {"name": "default"}}
 
@@ -190,6 +192,16 @@ def test_environment_names_the_control_plane_and_the_workload() -> None:
     assert env[prefix + "IDENTITY_TRUST_ANCHORS"] == "PEM"
     assert env[prefix + "INBOUND_PORTS"] == "8080"
     assert env[prefix + "INBOUND_IPS"] == {"fieldRef": {"fieldPath": "status.podIPs"}}
+
+
+def test_default_environment_is_the_one_that_the_proxy_is_tested_with() -> None:
+    given = {name: value for name, value in environment(injected(pod())).items() if name[0] != "_"}
+    lines = (PROXY_TESTS / "injected.env").read_text().splitlines()
+    expected = {name: value for name, _, value in (line.partition("=") for line in lines)}
+    ips = given.pop("LINKERD2_PROXY_INBOUND_IPS")
+    assert ips == {"fieldRef": {"fieldPath": "status.podIPs"}}
+    assert expected.pop("LINKERD2_PROXY_INBOUND_IPS")
+    assert given == expected
 
 
 def test_variables_are_defined_before_they_are_expanded() -> None:
