@@ -15,6 +15,8 @@ import lightkube
 from lightkube.config.client_adapter import ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
+from msgspec import MsgspecError
+from yaml import YAMLError
 
 from harness.errors import ClusterError, EnvironmentLacks, NotInTime, UsageError
 from harness.waiting import until
@@ -56,7 +58,10 @@ class ApiCluster:
         with self._lock:
             if self._client is None:
                 self._client = lightkube.Client(
-                    self._config(), field_manager="meshmark", trust_env=False, timeout=_TIMEOUT
+                    self._config(),
+                    field_manager="meshmark",
+                    trust_env=self._is_far,
+                    timeout=_TIMEOUT,
                 )
             return self._client
 
@@ -76,8 +81,8 @@ class ApiCluster:
 
     def api_http(self, path: str = "") -> httpx2.Client:
         """An HTTP client with the API's credentials whose base URL is `path` of the API."""
-        # No proxy of the environment may come between the harness and its cluster.
-        facts = ConnectionParams(timeout=_TIMEOUT, trust_env=False).httpx_params(self._config())
+        parameters = ConnectionParams(timeout=_TIMEOUT, trust_env=self._is_far)
+        facts = parameters.httpx_params(self._config())
         facts["base_url"] = facts["base_url"].rstrip("/") + path
         return httpx2.Client(**facts)
 
@@ -160,6 +165,11 @@ class ApiCluster:
         context = f" --context {self.context}" if self.context else ""
         return f"look at it with `kubectl --kubeconfig {self.kubeconfig}{context} cluster-info`"
 
+    @property
+    def _is_far(self) -> bool:
+        """Whether proxies of the environment are heeded; never for a cluster made here."""
+        return self.engine == "external"
+
     def _silent(self) -> str:
         """Why the API server cannot be used; empty when it can."""
         try:
@@ -179,10 +189,12 @@ class ApiCluster:
         try:
             config = KubeConfig.from_file(self.kubeconfig)
             found = config.get(context_name=self.context)
-        except ConfigError as error:
-            raise UsageError(f"kubeconfig {self.kubeconfig}: {error}") from error
-        if found is None:
-            raise UsageError(f"kubeconfig {self.kubeconfig} has no current context: name one")
+        except (ConfigError, KeyError, TypeError, YAMLError, MsgspecError) as error:
+            why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+            raise UsageError(f"kubeconfig {self.kubeconfig}: {why}") from error
+        if found is None or found.user is None:
+            lacks = "current context" if found is None else f"user in context {found.context_name}"
+            raise UsageError(f"kubeconfig {self.kubeconfig} has no {lacks}: name one")
         return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-__all__ = ["default_path", "kubeconfig", "write_private"]
+__all__ = ["default_paths", "kubeconfig", "write_private"]
 
 
 def kubeconfig(name: str, server: str, ca: str, token: str) -> str:
@@ -48,7 +48,7 @@ def write_private(path: Path, text: str, owner: tuple[int, int] | None = None) -
         file.write(text)
 
 
-def default_path() -> Path:
-    """Where clients look: the first file of $KUBECONFIG, else ~/.kube/config."""
-    named = os.environ.get("KUBECONFIG", "").split(os.pathsep)[0]
-    return Path(named) if named else Path.home() / ".kube" / "config"
+def default_paths() -> list[Path]:
+    """Where clients look: the files of $KUBECONFIG, else ~/.kube/config."""
+    named = [each for each in os.environ.get("KUBECONFIG", "").split(os.pathsep) if each]
+    return [Path(each) for each in named] or [Path.home() / ".kube" / "config"]

@@ -99,7 +99,7 @@ class Kubernetes:
         Send any request and return the answer, whatever its status.
 
         Raises:
-            ClusterError: the server did not answer.
+            ClusterError: the server did not answer, or there are no credentials for it.
 
         """
         try:
@@ -109,6 +109,11 @@ class Kubernetes:
             raise ClusterError(
                 f"no answer from the Kubernetes API at {self.server}: {why}; "
                 "check --kubeconfig and --context"
+            ) from error
+        except (ConfigError, KeyError, OSError) as error:  # of a plugin that gets the token
+            raise ClusterError(
+                f"no credentials for {self.server}: {error}; mend the `exec` of the kubeconfig's "
+                "user, or take one with a token"
             ) from error
 
     def _document(self, response: httpx2.Response, address: str) -> dict[str, Any]:

@@ -55,5 +55,7 @@ def test_its_kubeconfig_is_found_from_any_folder(
 ) -> None:
     monkeypatch.chdir(cluster.kubeconfig.parent)
     monkeypatch.setenv("KUBECONFIG", "kubeconfig")
-    foreign = external("one")
-    assert (foreign.kubeconfig, foreign.context) == (cluster.kubeconfig, "one")
+    with contextlib.closing(external("one")) as foreign:
+        monkeypatch.chdir("/")
+        assert str(foreign.client()._client._client.base_url) == "http://127.0.0.1:1"
+        assert foreign.context == "one"
