@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cluster.kind import docker
-from harness.cluster.kind.node_image import BUILT, build, node_image
+from harness.cluster.kind import docker, go
+from harness.cluster.kind.node_image import BUILT, build, freshness, node_image
 from harness.errors import EnvironmentLacks
 
 if TYPE_CHECKING:
@@ -53,9 +53,10 @@ def _build(tag: str, if_needed: bool) -> None:
     if if_needed and (found := _found()):
         click.echo(f"nodes are made from {found.reference}: {found.reason}")
         return
-    if build.is_current(tag):
+    if freshness.is_current(tag):
         click.echo(f"{tag} is up to date")
         return
+    go.find()
     assembly = build.Stage("all of it in Docker", 1, lambda told: build.build(tag, told))
     steps = [*build.STAGES, assembly]
     minutes = sum(step.minutes for step in steps)
@@ -79,12 +80,11 @@ def _build(tag: str, if_needed: bool) -> None:
 
 
 def _found() -> Choice | None:
-    """What there is already; what we built ourselves only where nothing has changed since."""
+    """What there is already, or can be pulled."""
     try:
-        choice = node_image()
+        return node_image()
     except EnvironmentLacks:
         return None
-    return choice if choice.reference != BUILT or build.is_current(BUILT) else None
 
 
 def _take(title: str, minutes: float, make: Callable[[Progress], object]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from harness.cli import node_image
-from harness.cluster.kind.node_image import BUILT, PINNED, Choice
+from harness.cluster.kind.node_image import PINNED, Choice
 from harness.cluster.kind.node_image.build import Stage
 from harness.errors import EnvironmentLacks
 from harness.waiting import until
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Docker that runs and has no node image, and a build of one stage."""
     monkeypatch.setattr(node_image.docker, "daemon", lambda: None)
-    monkeypatch.setattr(node_image.build, "is_current", lambda _: False)
+    monkeypatch.setattr(node_image.freshness, "is_current", lambda _: False)
+    monkeypatch.setattr(node_image.go, "find", lambda: None)
     monkeypatch.setattr(node_image.build, "build", lambda *_: None)
     monkeypatch.setattr(node_image.build, "STAGES", (Stage("a stage", 9, lambda _: None),))
 
@@ -41,7 +42,7 @@ def test_it_says_first_what_it_does_and_how_long_that_takes_and_then_how_long_it
 
 
 def test_what_is_up_to_date_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node_image.build, "is_current", lambda _: True)
+    monkeypatch.setattr(node_image.freshness, "is_current", lambda _: True)
     assert build().output == "meshmark.dev/node:v1.34.4 is up to date\n"
 
 
@@ -59,11 +60,20 @@ def test_where_needed_only_it_builds_what_is_missing_or_out_of_date(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def missing() -> Choice:
-        raise EnvironmentLacks("there is no node image")
+        raise EnvironmentLacks("there is no node image, or it is out of date")
 
-    for found in (missing, lambda: Choice(BUILT, "built here")):
-        monkeypatch.setattr(node_image, "node_image", found)
-        assert "is built, in" in build("--if-needed").output
+    monkeypatch.setattr(node_image, "node_image", missing)
+    assert "is built, in" in build("--if-needed").output
+
+
+def test_go_is_asked_for_before_anything_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise EnvironmentLacks("Go 1.24 or newer is needed")
+
+    monkeypatch.setattr(node_image.go, "find", missing)
+    result = build()
+    assert isinstance(result.exception, EnvironmentLacks)
+    assert result.output == ""
 
 
 def test_a_full_disk_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:

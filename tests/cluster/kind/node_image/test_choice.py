@@ -6,16 +6,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.cluster.kind.node_image import BUILT, PINNED, Choice, node_image
+from harness.cluster.kind.node_image import (
+    BUILT,
+    PINNED,
+    Choice,
+    freshness,
+    is_outdated,
+    node_image,
+)
 from harness.errors import EnvironmentLacks
 
 if TYPE_CHECKING:
     from tests.cluster.kind.conftest import Programs
 
 
-def docker_with(programs: Programs, images: str, pull: str) -> None:
-    """A Docker that has these images and pulls so."""
-    has = f'for one in {images or "none"}; do [ "$5" = "$one" ] && echo sha256:1 && exit 0; done'
+def docker_with(
+    programs: Programs, images: str, pull: str, made_of: str = freshness.made_of()
+) -> None:
+    """A Docker that has these images, built from that, and pulls so."""
+    has = f'for one in {images or "none"}; do [ "$5" = "$one" ] && echo {made_of} && exit 0; done'
     gone = 'echo "Error: No such image: $5" >&2; exit 1'
     programs.put(
         "docker", f'case "$1" in image) {has}; {gone};; pull) {pull};; esac', healthy=False
@@ -33,11 +42,30 @@ def test_a_built_one_is_taken_without_asking_a_registry(programs: Programs) -> N
     assert not programs.calls("docker pull")
 
 
-def test_without_either_kinds_own_is_pulled_by_its_digest(programs: Programs) -> None:
+def test_a_built_one_that_is_out_of_date_is_not_taken(programs: Programs) -> None:
+    docker_with(programs, BUILT, "exit 0", made_of="old")
+    assert node_image() == Choice(PINNED, "pulled from its registry")
+    docker_with(programs, BUILT, "echo 'no such host' >&2; exit 1", made_of="old")
+    with pytest.raises(EnvironmentLacks, match=r"out of date: run `meshmark node-image build`"):
+        node_image()
+    assert is_outdated()
+
+
+def test_what_chooses_an_image_does_not_make_it_out_of_date() -> None:
+    makers = [path.name for path in freshness._makers() if path.parent.name == "node_image"]
+    assert "build.py" in makers
+    assert "__init__.py" not in makers
+
+
+def test_without_either_kinds_own_is_pulled_by_its_digest(
+    programs: Programs, capsys: pytest.CaptureFixture[str]
+) -> None:
     docker_with(programs, "", "exit 0")
     assert node_image() == Choice(PINNED, "pulled from its registry")
     (pulled,) = programs.calls("docker pull")
     assert "kindest/node:v1.34.11@sha256:" in pulled
+    told = "meshmark: pulling kindest/node:v1.34.11, which may take minutes\n"
+    assert capsys.readouterr().err == told
 
 
 def test_without_a_registry_the_way_to_build_one_is_named(programs: Programs) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.cluster.kind.node_image import build, root, versions
+from harness.cluster.kind.node_image import freshness, root, versions
 
 FILES = Path(root.__file__).with_name("files")
 
@@ -85,20 +85,20 @@ def test_the_modules_are_of_the_version_that_the_node_is_called_by() -> None:
     ],
 )
 def test_a_changed_byte_makes_another_image(changed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, read = build.made_of(), Path.read_bytes
+    before, read = freshness.made_of(), Path.read_bytes
     assert re.fullmatch(r"[0-9a-f]{16}", before)
 
     def other(path: Path) -> bytes:
         return read(path) + (b"x" if path.match(changed) else b"")
 
     monkeypatch.setattr(Path, "read_bytes", other)
-    assert build.made_of() != before
+    assert freshness.made_of() != before
 
 
 def test_another_machine_has_another_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = build.made_of()
-    monkeypatch.setattr(build.platform, "machine", lambda: "riscv64")
-    assert build.made_of() != before
+    before = freshness.made_of()
+    monkeypatch.setattr(freshness.platform, "machine", lambda: "riscv64")
+    assert freshness.made_of() != before
 
 
 def test_a_kubelet_that_fails_quickly_is_started_again_without_end() -> None:
