@@ -31,8 +31,9 @@ _APT_S = 900.0
     "--fix",
     is_flag=True,
     help="Install what is missing; as root, with apt-get. For kind also: add Debian's backports to "
-    "apt's sources where Debian's own Go is too old, start Docker where no init system does, raise "
-    "fs.inotify.max_user_instances until the machine restarts, and build kind and kubectl.",
+    "apt's sources where Go is needed and Debian's own is too old, start Docker where no init "
+    "system does, raise fs.inotify.max_user_instances until the machine restarts, and build kind "
+    "and kubectl.",
 )
 @click.option("--tests", is_flag=True, help="Also ask for what `make test` alone uses.")
 @click.option("--quiet", is_flag=True, help="Say only what is missing.")
@@ -46,13 +47,10 @@ def command(cluster: str, *, fix: bool, tests: bool, quiet: bool) -> None:
     machine = System()
     findings = _examine(cluster, machine, tests=tests)
     if fix:
-        if cluster == "kind":
-            kind_requirements.prepare(machine, kind_requirements.Parts(), findings, click.echo)
-        if packages := packages_to_install(findings):
-            _install(machine, packages)
-        if cluster == "kind":
-            kind_requirements.mend(machine, kind_requirements.Parts(), click.echo)
-        findings = _examine(cluster, machine, tests=tests)
+        findings = _fixed(cluster, machine, findings, tests=tests)
+        if cluster == "kind" and packages_to_install(findings):
+            # Only a Docker that runs could say that a node image is to be built, which takes Go.
+            findings = _fixed(cluster, machine, findings, tests=tests)
     for line in lines(findings, quiet=quiet, root=machine.is_root()):
         click.echo(line)
     missing = [finding.name for finding in findings if finding.needed and not finding.met]
@@ -79,6 +77,19 @@ def packages_to_install(findings: Sequence[Finding]) -> list[str]:
     """The Debian packages that bring what is missing and needed."""
     wanted = [one.package for one in findings if one.package and one.needed and not one.met]
     return list(dict.fromkeys(wanted))
+
+
+def _fixed(
+    cluster: str, machine: Machine, findings: Sequence[Finding], *, tests: bool
+) -> list[Finding]:
+    """Install what is missing, and look again."""
+    if cluster == "kind":
+        kind_requirements.prepare(machine, kind_requirements.Parts(), findings, click.echo)
+    if packages := packages_to_install(findings):
+        _install(machine, packages)
+    if cluster == "kind":
+        kind_requirements.mend(machine, kind_requirements.Parts(), click.echo)
+    return _examine(cluster, machine, tests=tests)
 
 
 def _examine(cluster: str, machine: Machine, *, tests: bool) -> list[Finding]:

@@ -1,8 +1,9 @@
 """
 What the kind engine needs of this machine, and how to bring it there.
 
-Docker and Go are asked; a Docker that runs is used as it is. The node image is not built here: that
-takes a quarter of an hour, and where a registry can be reached none is needed.
+Docker is asked; one that runs is used as it is. The node image is not built here: that takes a
+quarter of an hour, and where a registry can be reached none is needed. Go is asked for only where
+something has to be built with it.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class Parts:
     find_go: Callable[[], Path] = go.find
     tool: Callable[[str], str] = tools.find
     image: Callable[[], node_image.Choice | None] = node_image.in_docker
+    image_is_outdated: Callable[[], bool] = node_image.is_outdated
+    image_can_be_pulled: Callable[[], bool] = node_image.can_be_pulled
     has_old_go: Callable[[], bool] = go.packaged_is_too_old
     mirror: Callable[[], str] = go.debian_mirror
     watchers: Callable[[], int | None] = inotify.limit
@@ -53,18 +56,16 @@ class Parts:
 
 def examine(machine: Machine, parts: Parts, *, tests: bool = False) -> list[Finding]:
     """Every requirement, in the order in which a reader should mend them; `tests` as there."""
+    found = [_tried(name, partial(parts.tool, name)) for name in tools.MINIMUM]
+    builds = [one.name for one in found if not one.met] + _image_to_build(parts)
     return [
         *building(machine, tests=tests),
         program(machine, "docker", "Docker", "docker.io"),
         *_daemon(parts),
         _watchers(parts),
         program(machine, "mmdebstrap", "mmdebstrap", "mmdebstrap"),
-        _tried(
-            "Go",
-            lambda: str(parts.find_go()),
-            package=_BACKPORTED_GO if parts.has_old_go() else "golang-go",
-        ),
-        *(_tried(name, partial(parts.tool, name)) for name in tools.MINIMUM),
+        *([_go(parts, builds)] if builds else []),
+        *found,
     ]
 
 
@@ -78,7 +79,7 @@ def prepare(
         EnvironmentLacks: this is not root, or apt's mirror is not known.
 
     """
-    if parts.has_old_go() and any(one.package == _BACKPORTED_GO for one in findings if not one.met):
+    if any(one.package == _BACKPORTED_GO and not one.met for one in findings):
         line = f"deb {parts.mirror()} bookworm-backports main"
         _require_root(machine, f"write {BACKPORTS}, for {_BACKPORTED_GO}")
         told(f"writing {BACKPORTS}: {line}")
@@ -112,6 +113,23 @@ def mend(machine: Machine, parts: Parts, told: Callable[[str], None]) -> None:
             tools.keep(name, build() / name)
 
 
+def _go(parts: Parts, builds: Sequence[str]) -> Finding:
+    return _tried(
+        f"Go, to build {' and '.join(builds)}",
+        lambda: str(parts.find_go()),
+        package=_BACKPORTED_GO if parts.has_old_go() else "golang-go",
+    )
+
+
+def _image_to_build(parts: Parts) -> list[str]:
+    """The node image, where Docker has none that is current and no registry can be reached."""
+    try:
+        there = parts.image() is not None
+    except MeshmarkError:  # no Docker yet, which is told by itself
+        return []
+    return [] if there or parts.image_can_be_pulled() else ["the node image"]
+
+
 def _require_root(machine: Machine, what: str) -> None:
     if not machine.is_root():
         raise EnvironmentLacks(
@@ -130,11 +148,12 @@ def _daemon(parts: Parts) -> list[Finding]:
     except MeshmarkError as error:
         return [_unanswered(parts, error)]
     image = parts.image()
+    none = "one that is out of date" if parts.image_is_outdated() else "none"
     findings = [
         Finding(name="Docker answers", met=True, detail=f"version {daemon.server_version}"),
         _nodes(parts, parts.examine_host(daemon), image),
     ]
-    detail = f"{image.reference}: {image.reason}" if image else "Docker has none"
+    detail = f"{image.reference}: {image.reason}" if image else f"Docker has {none}"
     remedy = "pulled when it is needed; without a registry: run `meshmark node-image build`"
     return [
         *findings,

@@ -31,6 +31,8 @@ GOOD = Parts(
     find_go=lambda: Path("/usr/bin/go"),
     tool=lambda name: f"/usr/bin/{name}",
     image=lambda: Choice("kindest/node:v1", "Docker has it"),
+    image_is_outdated=lambda: False,
+    image_can_be_pulled=lambda: True,
     has_old_go=lambda: False,
     watchers=lambda: 512,
     raise_watchers=lambda: pytest.fail("changed the machine"),
@@ -76,13 +78,35 @@ def test_a_missing_image_is_worth_knowing_and_no_more() -> None:
     assert "run `meshmark node-image build`" in "\n".join(lines(findings, quiet=False, root=True))
 
 
+def test_go_is_asked_for_only_where_something_is_to_be_built() -> None:
+    without = replace(GOOD, find_go=refuse, has_old_go=lambda: True, image=lambda: None)
+    assert told(without) == ""
+    assert "✗ Go, to build kind and kubectl\n" in told(replace(without, tool=refuse))
+    parts = replace(without, image_can_be_pulled=lambda: False)
+    assert "✗ Go, to build the node image\n" in told(parts)
+    assert told(replace(parts, image=GOOD.image)) == ""
+
+
+def test_an_image_that_is_out_of_date_is_told() -> None:
+    findings = examine(
+        FakeMachine(), replace(GOOD, image=lambda: None, image_is_outdated=lambda: True)
+    )
+    assert "Docker has one that is out of date" in "\n".join(
+        lines(findings, quiet=False, root=True)
+    )
+
+
 @pytest.mark.parametrize(("old", "package"), [(True, "golang-1.23-go"), (False, "golang-go")])
 def test_go_comes_from_backports_where_debians_own_is_too_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: bool, package: str
 ) -> None:
     monkeypatch.setattr(kind_requirements, "BACKPORTS", tmp_path / "backports.list")
     parts = replace(
-        GOOD, find_go=refuse, has_old_go=lambda: old, mirror=lambda: "http://mirror.example/debian"
+        GOOD,
+        tool=refuse,
+        find_go=refuse,
+        has_old_go=lambda: old,
+        mirror=lambda: "http://mirror.example/debian",
     )
     findings = examine(FakeMachine(), parts)
     assert packages_to_install(findings) == [package]
@@ -98,7 +122,9 @@ def test_apts_sources_are_left_alone_without_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kind_requirements, "BACKPORTS", tmp_path / "backports.list")
-    parts = replace(GOOD, find_go=refuse, has_old_go=lambda: True, mirror=lambda: "http://m")
+    parts = replace(
+        GOOD, tool=refuse, find_go=refuse, has_old_go=lambda: True, mirror=lambda: "http://m"
+    )
     user = FakeMachine(root=False)
     with pytest.raises(EnvironmentLacks, match="only root can write"):
         prepare(user, parts, examine(user, parts), print)
