@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 
+_KIND_ENV = "conformance-kind"
+"""Of tox.ini; it loads pytest-kind, and gives `--cluster kind --strict` itself."""
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """
     What a run was asked to do.
@@ -38,6 +42,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     run_dir: the run folder; None makes a new one below `out`.
     selection: the `-k` expression, empty for all.
     pytest_options: what pytest was given besides, as it stands after `--`.
+    pytest_kind: pytest-kind is loaded, some of whose options these may be.
     """
 
     suite: str = "conformance"
@@ -57,6 +62,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     known_fails: Path | None = None
     selection: str = ""
     pytest_options: tuple[str, ...] = ()
+    pytest_kind: bool = False
 
     @property
     def engine(self) -> str:
@@ -64,12 +70,17 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return "external" if self.cluster.startswith("context:") else self.cluster
 
     def command(self, selection: str = "", *, keep: bool | None = None) -> str:
-        """The `meshmark run` command line of this run, with another selection when given."""
+        """
+        The command line of this run, with another selection when given.
+
+        It is one of `meshmark run`, or of the environment of tox that loads pytest-kind.
+        """
         plain = Options()
-        words = ["meshmark", "run", self.suite]
+        by_tox = self.pytest_kind and self.suite == plain.suite and self.engine == "kind"
+        words = ["tox", "-e", _KIND_ENV, "--"] if by_tox else ["meshmark", "run", self.suite]
         for flag, value, default in (
             ("--mesh", self.mesh, plain.mesh),
-            ("--cluster", self.cluster, plain.cluster),
+            ("--cluster", self.cluster, self.cluster if by_tox else plain.cluster),
             ("--proxy-binary", self.proxy_binary, None),
             ("--lane", self.lane, None),
             ("--mesh-mutant", self.mutant, None),
@@ -80,7 +91,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             if value != default:
                 words += [flag, str(value)]
         words += ["--long"] if self.long else []
-        words += ["--strict"] if self.strict else []
+        words += ["--strict"] if self.strict and not by_tox else []
         words += ["--keep"] if (self.keep if keep is None else keep) else []
         words += ["--", *self.pytest_options] if self.pytest_options else []
         return shlex.join(words)
@@ -141,6 +152,7 @@ def options_of(config: pytest.Config) -> Options:
         known_fails=_absolute(config.getoption("--known-fails")),
         selection=config.getoption("keyword", ""),
         pytest_options=tuple(shlex.split(config.getoption("--pytest-options"))),
+        pytest_kind=hasattr(config.option, "kind_bin"),
     )
 
 
