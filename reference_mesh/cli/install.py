@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from reference_mesh.cli import report
+from reference_mesh.cli import report, spreading
 from reference_mesh.cli.kubernetes import Kubernetes, connected, path
 from reference_mesh.cli.options import Where, where_options
 from reference_mesh.errors import InvalidInput, RefmeshError, UsageError
@@ -21,6 +22,9 @@ from reference_mesh.manifests import (
     serving,
 )
 from reference_mesh.manifests.certificates import Credentials, KeyPair
+
+if TYPE_CHECKING:
+    from reference_mesh.manifests.values import Values
 
 __all__ = ["command", "given_issuer", "load_values_files"]
 
@@ -70,7 +74,7 @@ def command(
     values, _ = overrides.combine(*layers, *load_values_files(files), settings=(*scheme, *settings))
     given_anchors, pair = given_issuer(anchors, issuer, key, external=external)
     if not ignore_cluster:
-        _look_first(where)
+        _look_first(where, values)
     if given_anchors is None:
         anchor = certificates.make_trust_anchor(values.trust_domain)
         given_anchors = anchor.certificate_pem
@@ -123,9 +127,11 @@ def given_issuer(
     return bundle, pair
 
 
-def _look_first(where: Where) -> None:
+def _look_first(where: Where, values: Values) -> None:
     """
     Refuse when the definitions are missing or a control plane is there already.
+
+    Too few nodes for the replicas are told.
 
     Applying a second install over a first would replace its trust anchors, and so cut off every
     meshed pod until it is restarted.
@@ -139,6 +145,7 @@ def _look_first(where: Where) -> None:
                 f"there is a control plane in namespace {where.namespace} already; to change it "
                 "run: refmesh upgrade | kubectl apply -f -  (or install with --ignore-cluster)"
             )
+        click.echo(spreading.warning(values, kubernetes), err=True, nl=False)
 
 
 def _has_crds(kubernetes: Kubernetes) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reference_mesh.cli import installed, report
+from reference_mesh.cli import installed, report, spreading
 from reference_mesh.cli.install import given_issuer, load_values_files
 from reference_mesh.cli.kubernetes import connected
 from reference_mesh.cli.options import Where, where_options
@@ -62,18 +62,19 @@ def command(
     given = None if bundle is None else (bundle, pair)
     with connected(where) as kubernetes:
         found = installed.installation(kubernetes, where.namespace, given=given)
-    layers = [availability.OVERRIDES] if ha else []
-    values, _ = overrides.combine(
-        *layers, found.overrides, *load_values_files(files), settings=settings
-    )
-    _still_good(found.credentials)
+        layers = [availability.OVERRIDES] if ha else []
+        values, _ = overrides.combine(
+            *layers, found.overrides, *load_values_files(files), settings=settings
+        )
+        _still_good(found.credentials)
+        too_few = spreading.warning(values, kubernetes)
     resources = control_plane.render(
         values, found.credentials, namespace=where.namespace, global_config=found.global_config
     )
     if found.renewed:
         click.echo(f"renewed: the certificates in {' and '.join(found.renewed)}", err=True)
         resources = _trusted_first(resources)
-    click.echo(report.values(values), err=True, nl=False)
+    click.echo(f"{report.values(values)}{too_few}", err=True, nl=False)
     click.echo(documents.dump_all(resources), nl=False)
 
 
