@@ -121,8 +121,7 @@ def _whole_ids(text: str) -> Markup:
 
 def _state(run: Run, matrix: KillMatrix | None) -> str:
     if matrix is not None:
-        alive = any(not mutant.killed_by for mutant in matrix.mutants)
-        return "fail" if alive or matrix.core_without_kill else "pass"
+        return "pass" if matrix.flawless else "fail"
     return {0: "pass", 1: "fail", 2: "inconclusive"}.get(int(exit_code(run)), "error")
 
 

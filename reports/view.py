@@ -158,13 +158,14 @@ def subline(run: Run) -> str:
 
 
 def _matrix_sentence(matrix: KillMatrix) -> str:
-    alive = [mutant.id for mutant in matrix.mutants if not mutant.killed_by]
     total = len(matrix.mutants)
-    if alive:
-        caught = f"{total - len(alive)} of {total} planted defects were caught"
-        told = f"{caught}, not {_enumerated(alive)}."
+    if matrix.alive:
+        caught = f"{total - len(matrix.alive)} of {total} planted defects were caught"
+        told = f"{caught}, not {_enumerated(matrix.alive)}."
     else:
         told = f"All {total} planted defects were caught."
+    if matrix.missed:
+        told += f" Missed by checks that name them: {_enumerated(list(map(str, matrix.missed)))}."
     if matrix.core_without_kill:
         told += f" Core checks that caught none: {_enumerated(matrix.core_without_kill)}."
     return told

@@ -3,7 +3,8 @@
 
 Runs the checks that name a planted defect, once against the sound mesh and then those of each
 defect against the mesh that has it, RT-01 always among them, and writes which check caught which
-defect. A check catches a defect when it passes on the sound mesh and fails on the mutant. Every run
+defect. A check catches a defect when it passes on the sound mesh and fails on the mutant; each has
+to catch all that it names, whatever other checks catch. Every run
 is a process of its own with a cluster of its own, one after the other: a mutant may take its mesh
 down with it, and a machine with two at once makes checks fail for want of time.
 """
@@ -23,13 +24,14 @@ import msgspec
 from harness.errors import MeshmarkError
 from harness.plugin.options import Options, catalogue_of
 from harness.record.folder import RunFolder, read_run
-from harness.record.model import Exit, KillMatrix, Level, Mutant, Run, Verdict
+from harness.record.model import Exit, KillMatrix, Level, Missed, Mutant, Run, Verdict
 from reports.write import write_reports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from harness.record.catalogue import Catalogue, Lane
+    from harness.record.model import CheckRecord
 
     Child = Callable[[Options, bool], Run | None]
     """Runs the suite as told, telling or in silence; None when that left no record."""
@@ -71,7 +73,7 @@ def run(options: Options, *, every_check: bool, child: Child | None = None) -> i
     ran = {record.id for record in sound.checks if record.verdict is not Verdict.NOT_RUN}
     everything = every_check or bool(options.mutant)
     names = [name for name in wanted if everything or ran & set(_naming(catalogue, name))]
-    part = bool(options.selection or options.mutant)
+    part = bool(options.selection or options.mutant or options.lane)
     runs: dict[str, Run | None] = {}
     for number, name in enumerate(names, start=1):
         started_s = time.monotonic()
@@ -85,7 +87,7 @@ def run(options: Options, *, every_check: bool, child: Child | None = None) -> i
         matrix = kill_matrix(catalogue, sound, runs, part=part)
         _write(folder, sound, matrix, complete=number == len(names))
         seconds = time.monotonic() - started_s
-        told = _told(matrix.mutants[-1], runs[name], among)
+        told = _told(matrix)
         click.echo(f"[{number}/{len(names)}] {name:<26} {told}  {seconds:.0f} s")
     return _tell(kill_matrix(catalogue, sound, runs, part=part), folder)
 
@@ -97,8 +99,8 @@ def kill_matrix(
     Who caught what.
 
     sound: the run without a defect. runs: the run of each mutant by its id; None left no record.
-    part: leave checks that were not run out of `core_without_kill`. Otherwise every core check that
-    has a test has to catch something, also one that names no mutant.
+    part: leave checks that were not run out of `core_without_kill` and `missed`. Otherwise every
+    core check that has a test has to catch something, also one that names no mutant.
     """
     passed = {record.id for record in sound.checks if record.verdict is Verdict.PASS}
     killed_by = {
@@ -115,11 +117,8 @@ def kill_matrix(
         if record.id in passed
     }
     left_out = (*_NOT_JUDGED, Verdict.NOT_RUN) if part else _NOT_JUDGED
-    core = [
-        record.id
-        for record in sound.checks
-        if record.level is Level.CORE and record.verdict not in left_out
-    ]
+    judged = [record for record in sound.checks if record.verdict not in left_out]
+    core = [record.id for record in judged if record.level is Level.CORE]
     return KillMatrix(
         mutants=[
             Mutant(id=name, defect=catalogue.mutants[name].defect, killed_by=killers)
@@ -127,7 +126,21 @@ def kill_matrix(
         ],
         checks=caught,
         core_without_kill=[check_id for check_id in core if not caught.get(check_id)],
+        missed=[
+            Missed(check=record.id, mutant=name, verdict=_verdict_of(record, runs[name]))
+            for name in runs
+            for record in judged
+            if record.id in _naming(catalogue, name) and record.id not in killed_by[name]
+        ],
     )
+
+
+def _verdict_of(sound: CheckRecord, run: Run | None) -> Verdict:
+    """What a check came to on a mutant; on the sound mesh when it does not pass there."""
+    if sound.verdict is not Verdict.PASS:
+        return sound.verdict
+    found = {record.id: record.verdict for record in run.checks} if run else {}
+    return found.get(sound.id, Verdict.ERROR)
 
 
 def _naming(catalogue: Catalogue, mutant: str) -> list[str]:
@@ -198,26 +211,25 @@ def _write(folder: RunFolder, sound: Run, matrix: KillMatrix, *, complete: bool)
     write_reports(folder)
 
 
-def _told(mutant: Mutant, run: Run | None, named: Sequence[str]) -> str:
-    """Who caught it, and what became of those that had to and did not."""
-    found = {record.id: record.verdict for record in run.checks} if run else {}
+def _told(matrix: KillMatrix) -> str:
+    """Who caught the last mutant, and what became of those that had to and did not."""
+    mutant = matrix.mutants[-1]
     missed = [
-        f"{check_id} {found.get(check_id, Verdict.ERROR).value}"
-        for check_id in named
-        if check_id not in mutant.killed_by
+        f"{pair.check} {pair.verdict.value}" for pair in matrix.missed if pair.mutant == mutant.id
     ]
     told = f"✓ caught by {', '.join(mutant.killed_by)}" if mutant.killed_by else "✗ not caught"
     return f"{told}; not by {', '.join(missed)}" if missed else told
 
 
 def _tell(matrix: KillMatrix, folder: RunFolder) -> int:
-    alive = [mutant.id for mutant in matrix.mutants if not mutant.killed_by]
-    report = folder.path / "report.html"
-    click.echo(
-        f"mutants: {len(matrix.mutants) - len(alive)} of {len(matrix.mutants)} caught"
-        + (f"; not caught: {', '.join(alive)}" if alive else "")
-        + (f"; core checks that caught none: {', '.join(matrix.core_without_kill)}"
-           if matrix.core_without_kill else "")
-        + f"; report: {report}"
-    )  # fmt: skip
-    return Exit.FAILED if alive or matrix.core_without_kill else Exit.GOOD
+    total = len(matrix.mutants)
+    told = [f"mutants: {total - len(matrix.alive)} of {total} caught"]
+    if matrix.alive:
+        told.append(f"not caught: {', '.join(matrix.alive)}")
+    if matrix.missed:
+        told.append(f"missed: {', '.join(map(str, matrix.missed))}")
+    if matrix.core_without_kill:
+        told.append(f"core checks that caught none: {', '.join(matrix.core_without_kill)}")
+    told.append(f"report: {folder.path / 'report.html'}")
+    click.echo("; ".join(told))
+    return Exit.GOOD if matrix.flawless else Exit.FAILED

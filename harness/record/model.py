@@ -26,6 +26,7 @@ __all__ = [
     "KillMatrix",
     "Level",
     "MeshFacts",
+    "Missed",
     "Mutant",
     "Run",
     "Verdict",
@@ -222,18 +223,46 @@ class Mutant(msgspec.Struct, frozen=True, kw_only=True):
     killed_by: list[str] = []
 
 
+class Missed(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A check that names a mutant and did not catch it.
+
+    verdict: what it came to there, `error` when the run left no record of it; on the sound mesh
+        when it did not even pass there.
+    """
+
+    check: str
+    mutant: str
+    verdict: Verdict
+
+    def __str__(self) -> str:
+        return f"{self.mutant} by {self.check} ({self.verdict.value})"
+
+
 class KillMatrix(msgspec.Struct, frozen=True, kw_only=True):
     """
-    Which check catches which planted defect.
+    Which check catches which planted defect; good when `flawless`.
 
     checks: the mutants that each check caught, by check id.
     core_without_kill: core checks that have a test and caught none, also for not passing on the
-        sound mesh; a good matrix has an empty list.
+        sound mesh.
+    missed: what the catalogue says that a check catches, and it did not.
     """
 
     mutants: list[Mutant]
     checks: dict[str, list[str]]
     core_without_kill: list[str]
+    missed: list[Missed] = []
+
+    @property
+    def alive(self) -> list[str]:
+        """The mutants that nobody caught."""
+        return [mutant.id for mutant in self.mutants if not mutant.killed_by]
+
+    @property
+    def flawless(self) -> bool:
+        """Whether all were caught, by every check that has to, and by every core check one."""
+        return not (self.alive or self.core_without_kill or self.missed)
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:

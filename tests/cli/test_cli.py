@@ -198,3 +198,20 @@ def test_a_mutant_is_killed_by_checks_that_pass_without_it_and_fail_with_it() ->
     assert [mutant.killed_by for mutant in matrix.mutants] == [["TLS-10"], []]
     assert matrix.checks == {"RT-01": [], "TLS-10": [first]}
     assert matrix.core_without_kill == ["RT-01", "TLS-09"]
+
+
+def test_a_check_misses_a_mutant_that_it_names_for_whatever_reason() -> None:
+    catalogue = catalogue_of(Options())
+    name = catalogue["TLS-03"].mutants[0]
+    verdicts = {
+        "no kill": (Verdict.PASS, Verdict.PASS, ["pass"]),
+        "an error is none": (Verdict.PASS, Verdict.ERROR, ["error"]),
+        "nor is a failure on the sound mesh": (Verdict.FAIL, Verdict.FAIL, ["fail"]),
+        "a kill": (Verdict.PASS, Verdict.FAIL, []),
+        "not for this mesh": (Verdict.UNSUPPORTED, Verdict.UNSUPPORTED, []),
+    }
+    for case, (sound, with_it, missed) in verdicts.items():
+        matrix = kill_matrix(catalogue, run_with(TLS_03=sound), {name: run_with(TLS_03=with_it)})
+        found = [pair.verdict.value for pair in matrix.missed if pair.check == "TLS-03"]
+        assert found == missed, case
+        assert matrix.flawless is (case == "a kill"), case

@@ -110,6 +110,24 @@ def test_each_mutant_meets_its_checks_and_reachability(
     assert "2 of 2 caught; core checks that caught none: TLS-01" in capsys.readouterr().out
 
 
+def test_a_check_that_misses_what_it_names_fails_the_matrix(
+    options: Options, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where RT-01, or any other check, caught the same defect."""
+    one = msgspec.structs.replace(options, mutant="late")
+    child = Child(late=["RT-01"])
+    assert mutants.run(one, every_check=False, child=child) == Exit.FAILED
+    matrix = read_kill_matrix(folder_of(options))
+    assert matrix is not None
+    assert matrix.alive == []
+    assert [str(pair) for pair in matrix.missed] == ["late by ID-01 (pass)"]
+    told = capsys.readouterr().out
+    assert "✓ caught by RT-01; not by ID-01 pass" in told
+    assert "1 of 1 caught; missed: late by ID-01 (pass)" in told
+    page = (folder_of(options) / "report.html").read_text()
+    assert "Missed by checks that name them: late by" in page
+
+
 def test_a_run_without_record_is_no_kill(
     options: Options, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,6 +139,7 @@ def test_a_run_without_record_is_no_kill(
         ("breaks-routes", ["RT-01"]),
         ("late", []),
     ]
+    assert [str(pair) for pair in matrix.missed] == ["late by ID-01 (error)"]
     assert "✗ not caught; not by ID-01 error" in capsys.readouterr().out
 
 
@@ -136,6 +155,9 @@ def test_a_check_can_be_tried_on_a_mutant_that_it_does_not_name(options: Options
     child = Child(late=["TLS-01"])
     assert mutants.run(tried, every_check=False, child=child) == Exit.GOOD
     assert [asked.selection for asked in child.asked] == ["TLS-01", "RT-01 or TLS-01"]
+    matrix = read_kill_matrix(folder_of(options))
+    assert matrix is not None
+    assert matrix.missed == [], "ID-01, which names it, was not asked"
 
 
 def test_without_a_sound_run_there_is_no_matrix(options: Options) -> None:

@@ -21,6 +21,7 @@ from harness.record.model import (
     KillMatrix,
     Level,
     MeshFacts,
+    Missed,
     Mutant,
     Run,
     Verdict,
@@ -147,6 +148,12 @@ def test_a_mutants_run_says_what_became_of_the_defects() -> None:
     assert view.headline(run, matrix) == (
         "1 of 2 planted defects were caught, not m2. Core checks that caught none: RT-01."
     )
+    missed = [Missed(check="TLS-03", mutant="m1", verdict=Verdict.PASS)]
+    matrix = KillMatrix(mutants=[caught], checks={}, core_without_kill=[], missed=missed)
+    assert view.headline(run, matrix) == (
+        "All 1 planted defects were caught. Missed by checks that name them: m1 by TLS-03 (pass)."
+    )
+    assert '<span class="no">✕</span> TLS-03 (pass)' in run_page(run, matrix, {})
 
 
 def full_run() -> tuple[Run, KillMatrix, dict[str, Latencies]]:
