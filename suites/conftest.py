@@ -23,6 +23,7 @@ from harness.workload import image as workload_image
 from suites import kind_plugin
 from suites.lab import Lab
 from suites.lanes import Lanes
+from suites.logbook import Logbook
 from suites.mutants import control_plane, refmesh
 from suites.probes import probing
 from suites.vacancy import removal, require_vacant
@@ -151,7 +152,7 @@ def _lab(
     driver = meshes.driver(options.mesh)
     mesh_options = _mesh_options(options, lane)
     begun_s = time.perf_counter()
-    with opening as cluster:
+    with opening as cluster, Logbook() as logbook:
         opened_s = time.perf_counter()
         if cluster.engine == "external":
             require_vacant(driver, cluster)
@@ -175,7 +176,7 @@ def _lab(
                 configuration={"mutant": mesh_options.mutant},
             )
             with probing(cluster) as probes:
-                yield Lab(cluster, driver, mesh_options, keep=options.keep, probes=probes)
+                yield Lab(cluster, driver, mesh_options, logbook, options.keep, probes)
         finally:
             # Also half of a mesh: the cluster is someone's, and goes on.
             if cluster.engine == "external" and not options.keep:

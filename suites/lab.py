@@ -44,7 +44,7 @@ class Lab:
     A cluster with a mesh in it.
 
     options: what the mesh was installed with.
-    logbook: errors and restarts of the pods in spaces that are gone.
+    logbook: errors and restarts of the pods that ended, to their last line.
     keep: leave the spaces up in the end, for someone to look at.
     probes: what sees that a service is there on every node.
     """
@@ -73,7 +73,10 @@ class Lab:
                 yield Space(self, name)
             finally:
                 with contextlib.suppress(ApiError, httpx2.HTTPError):
-                    self.logbook.read(self.cluster, name)
+                    if self.keep:
+                        self.logbook.read(self.cluster, name)
+                    else:
+                        self.logbook.follow(self.cluster, name)
 
 
 @dataclasses.dataclass(frozen=True)

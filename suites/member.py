@@ -168,8 +168,9 @@ class Member:
 
     def delete(self, pod: str | None = None) -> None:
         """Delete one pod, as `kubectl delete pod` does."""
-        client = self.space.lab.cluster.client()
-        client.delete(Pod, pod or self.pod_names()[0], namespace=self.space.name)
+        lab, name = self.space.lab, pod or self.pod_names()[0]
+        lab.logbook.follow(lab.cluster, self.space.name, {name})
+        lab.cluster.client().delete(Pod, name, namespace=self.space.name)
 
 
 def _name(pod: Pod) -> str:

@@ -7,6 +7,7 @@ lightkube from the kubeconfig.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,12 @@ from lightkube.core.exceptions import ConfigError
 from msgspec import MsgspecError
 from yaml import YAMLError
 
+from harness.cluster.followed import FollowedLog
 from harness.errors import ClusterError, EnvironmentLacks, NotInTime, UsageError
 from harness.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from lightkube.resources.core_v1 import Node
@@ -51,6 +53,7 @@ class ApiCluster:
         self.kubeconfig = kubeconfig.absolute()
         self.context = context
         self._client: lightkube.Client | None = None
+        self._logs: httpx2.Client | None = None
         self._lock = threading.Lock()
 
     def client(self) -> lightkube.Client:
@@ -71,6 +74,9 @@ class ApiCluster:
             if self._client is not None:
                 self._client.close()
                 self._client = None
+            if self._logs is not None:
+                self._logs.close()
+                self._logs = None
 
     def load_images(self, images: Sequence[Image]) -> None:
         """Nothing: the nodes have them under these names, or pull them when a pod asks."""
@@ -86,7 +92,7 @@ class ApiCluster:
         facts["base_url"] = facts["base_url"].rstrip("/") + path
         return httpx2.Client(**facts)
 
-    def logs(self, namespace: str, pod: str, container: str) -> str:
+    def logs(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> str:
         """
         All that is kept of a container's output, also when it is dead.
 
@@ -94,12 +100,27 @@ class ApiCluster:
             ClusterError: the container has not started, or does not exist.
 
         """
-        with self.api_http() as api:
-            path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
-            answer = api.get(path, params={"container": container})
-        if answer.status_code != httpx2.codes.OK:
-            raise ClusterError(f"log of {namespace}/{pod} {container}: {message(answer)}")
+        asked = {"container": container, "previous": str(previous).lower()}
+        answer = self._logs_http().get(_log_path(namespace, pod), params=asked)
+        _require_log(answer, namespace, pod, container)
         return answer.content.decode(errors="replace")
+
+    @contextlib.contextmanager
+    def following(self, namespace: str, pod: str, container: str) -> Iterator[FollowedLog]:
+        """
+        What is kept of a container's output, and what it writes until it ends.
+
+        Raises:
+            ClusterError: the container has not started, or does not exist.
+
+        """
+        asked = {"container": container, "follow": "true"}
+        path = _log_path(namespace, pod)
+        with self._logs_http().stream("GET", path, params=asked) as answer:
+            if answer.status_code != httpx2.codes.OK:
+                answer.read()
+            _require_log(answer, namespace, pod, container)
+            yield FollowedLog(answer)
 
     def processes(self, namespace: str, pod: str) -> list[ProcessFacts]:
         """
@@ -179,6 +200,13 @@ class ApiCluster:
             return str(error) or type(error).__name__
         return "" if answer.is_success else f"HTTP {answer.status_code}, not ready"
 
+    def _logs_http(self) -> httpx2.Client:
+        """The one client for logs: making one costs more than to read a log with it."""
+        with self._lock:
+            if self._logs is None:
+                self._logs = self.api_http()
+            return self._logs
+
     def _no_control(self, what: str) -> EnvironmentLacks:
         return EnvironmentLacks(
             f"cannot {what}: the {self.engine} engine has no hold of its nodes; "
@@ -196,6 +224,15 @@ class ApiCluster:
             lacks = "current context" if found is None else f"user in context {found.context_name}"
             raise UsageError(f"kubeconfig {self.kubeconfig} has no {lacks}: name one")
         return found
+
+
+def _log_path(namespace: str, pod: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+
+
+def _require_log(answer: httpx2.Response, namespace: str, pod: str, container: str) -> None:
+    if answer.status_code != httpx2.codes.OK:
+        raise ClusterError(f"log of {namespace}/{pod} {container}: {message(answer)}")
 
 
 def _name(node: Node) -> str:

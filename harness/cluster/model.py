@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import httpx2
     import lightkube
+
+    from harness.cluster.followed import FollowedLog
 
 __all__ = ["Bind", "Cluster", "Image", "ProcessFacts"]
 
@@ -115,8 +118,17 @@ class Cluster(Protocol):
         reached, the API server answers 503 with a Status that says why.
         """
 
-    def logs(self, namespace: str, pod: str, container: str) -> str:
-        """All that the node kept of a container's output, also when the container is dead."""
+    def logs(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> str:
+        """
+        All that the node kept of a container's output, also when the container is dead.
+
+        previous: of the one that ran before it was restarted.
+        """
+
+    def following(
+        self, namespace: str, pod: str, container: str
+    ) -> AbstractContextManager[FollowedLog]:
+        """What the node kept of a container's output, and all that comes until it has ended."""
 
     def processes(self, namespace: str, pod: str) -> list[ProcessFacts]:
         """

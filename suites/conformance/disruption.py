@@ -55,8 +55,8 @@ def _down(lab: Lab, deployments: Mapping[str, Sequence[str]]) -> Iterator[None]:
     wanted: dict[tuple[str, str], int] = {}
     try:
         for namespace, names in deployments.items():
-            lab.logbook.read(lab.cluster, namespace)  # these pods take their logs with them
             for name in names:
+                lab.logbook.follow(lab.cluster, namespace, _pods(lab, namespace, name))
                 wanted[namespace, name] = resources.scale(client, namespace, name, 0)
         for namespace, name in wanted:
             _until_gone(lab, namespace, name)
@@ -106,8 +106,8 @@ def _control_plane_replaced(lab: Lab) -> Iterator[None]:
         for namespace, names in lab.mesh.control_plane().items()
         for name in names
     }
-    for namespace in lab.mesh.control_plane():
-        lab.logbook.read(lab.cluster, namespace)  # as above
+    for (namespace, _), pods in before.items():
+        lab.logbook.follow(lab.cluster, namespace, pods)
     yield
     for (namespace, name), pods in before.items():
         _until_gone(lab, namespace, name, pods)
@@ -117,6 +117,7 @@ def roll(member: Member) -> set[str]:
     """Replace every pod of a member that is a deployment; returns the names of the new ones."""
     space = member.space
     before = set(member.pod_names())
+    space.lab.logbook.follow(space.lab.cluster, space.name, before)
     resources.restart(space.lab.cluster.client(), space.name, member.role.name)
     resources.deployments_available(
         space.lab.cluster, space.name, [member.role.name], timeout_s=_AVAILABLE_S
@@ -129,6 +130,8 @@ def scale(member: Member, replicas: int) -> set[str]:
     """Bring a member that is a deployment to so many pods; returns their names."""
     space = member.space
     before = set(member.pod_names())
+    if replicas < len(before):
+        space.lab.logbook.follow(space.lab.cluster, space.name, before)
     resources.scale(space.lab.cluster.client(), space.name, member.role.name, replicas)
     resources.deployments_available(
         space.lab.cluster, space.name, [member.role.name], timeout_s=_AVAILABLE_S

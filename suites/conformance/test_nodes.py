@@ -45,6 +45,7 @@ def test_agents_restart_unnoticed(check: Check, lab: Lab, world: World) -> None:
             member = space.deploy("client", replicas=PODS, arguments=calls.arguments, wait=False)
             _restart_agents(lab)
             member.ready(timeout_s=BACK_S)
+            lab.logbook.follow(lab.cluster, space.name, member.pod_names())
             resources.scale(lab.cluster.client(), space.name, member.role.name, 0)
             _restart_agents(lab)
             # Not until both servers are served again: a balancer by latency may leave one that was

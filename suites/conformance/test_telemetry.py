@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 FLUSH_S = 5.0
 """Counters may lag behind the responses by this much."""
 
+ENDED_S = 60.0
+"""Pods that were told to end have 30 s for it, unless they ask for more."""
+
 _STATUSES = {200: 120, 404: 30, 500: 20, 503: 30}
 """How many requests are answered with which status, by each protocol: 800 in all."""
 
@@ -95,10 +98,17 @@ def _judge_logs(check: Check, lab: Lab, world: World) -> None:
         check.expect(
             all(outcome.ok for outcome in outcomes), "calls", expected="no failure", seen=outcomes
         )
+        with lab.space(check.id) as space:
+            passing = space.deploy("passing")  # ends as all pods of spaces do, by itself enough
+            passing.app.one(Plan(url=world.server.url()))
+            passing.delete()
         for namespace in (world.space.name, *lab.mesh.control_plane()):
             lab.logbook.read(lab.cluster, namespace)
-        check.control(lab.logbook.lines_read > 0, "the logs have lines")
+    with check.phase("converge"):
+        for cut in lab.logbook.settle(lab.cluster, ENDED_S):
+            check.evidence("log without its end", cut)
     with check.phase("reconcile"):
+        check.control(lab.logbook.lines_read > 0, "the logs have lines")
         excused = exceptions.read()
         left = [entry for entry in lab.logbook.entries if not excused.covers(entry)]
         for entry in left:

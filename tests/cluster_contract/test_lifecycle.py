@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
+import httpx2
 import pytest
 from lightkube.resources.core_v1 import Event, Pod
 
@@ -179,6 +181,41 @@ def test_following_a_log_ends_with_the_container(bench) -> None:
     lines = list(bench.client.log("talking", namespace=bench.namespace, follow=True))
 
     assert "".join(lines).split() == ["1", "2", "3"]
+
+
+def test_a_followed_log_has_what_is_said_while_a_pod_is_deleted(bench) -> None:
+    """Also when the pod is gone before the log is read."""
+    bench.pod("leaving", "trap 'echo last words; exit' TERM; echo up; while :; do sleep 0.1; done")
+    bench.says("leaving", "up")
+    with bench.cluster.following(bench.namespace, "leaving", "app") as log:
+        bench.client.delete(Pod, "leaving", namespace=bench.namespace)
+        until(lambda: bench.show("leaving") is None, what="pod leaving gone", timeout_s=30)
+        assert list(log) == ["up", "last words"]
+
+
+def test_following_can_be_ended_by_another_thread(bench) -> None:
+    bench.pod("silent", "echo up; sleep 1000")
+    bench.says("silent", "up")
+    with bench.cluster.following(bench.namespace, "silent", "app") as log:
+        ending = threading.Timer(0.2, log.end)
+        ending.start()
+        with pytest.raises(httpx2.HTTPError):
+            list(log)
+        ending.join()
+
+
+def test_the_log_before_a_restart_is_kept(bench) -> None:
+    bench.pod("reborn", "echo first; test -e /kept/been || { touch /kept/been; exit 7; }; sleep 99",
+              volumes=[{"name": "kept", "emptyDir": {}}],
+              container={"volumeMounts": [{"name": "kept", "mountPath": "/kept"}]})  # fmt: skip
+    until(
+        lambda: bench.state("reborn"),
+        what="a restart",
+        timeout_s=60,
+        holds=lambda each: each.restartCount == 1 and each.state.running,
+    )
+
+    assert bench.cluster.logs(bench.namespace, "reborn", "app", previous=True) == "first\n"
 
 
 def test_a_deadline_ends_the_pod(bench) -> None:

@@ -163,6 +163,10 @@ impl App {
             } else {
                 tracing::warn!(grace = ?self.config.shutdown_grace, "Connections left at the end");
             }
+            assert!(
+                !mutants::active(Mutant::PanicsWhileDraining),
+                "a planted defect"
+            );
             Ok(())
         })
     }

@@ -56,6 +56,8 @@ pub enum Mutant {
     NoConnectionReuse,
     /// SIGTERM ends the process at once.
     NoDrain,
+    /// A proxy that was told to end panics when all is done.
+    PanicsWhileDraining,
     /// HTTP/1 between proxies is carried as HTTP/1.
     AlpnDowngrade,
     /// Requests to upgrade lose what asks for it.
@@ -116,6 +118,7 @@ impl Mutant {
             Self::EwmaIgnoresLatency => "ewma-ignores-latency",
             Self::NoConnectionReuse => "no-connection-reuse",
             Self::NoDrain => "no-drain",
+            Self::PanicsWhileDraining => "panics-while-draining",
             Self::AlpnDowngrade => "alpn-downgrade",
             Self::UpgradeBroken => "upgrade-broken",
             Self::ChunkedToHttp10 => "chunked-to-http10",
