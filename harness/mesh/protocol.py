@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.mesh.issuance import Issuer
 
 __all__ = [
+    "Answer",
     "Certificate",
     "Enrolment",
     "Feature",
@@ -145,16 +146,37 @@ class Unsecured(enum.StrEnum):
     UNEXPLAINED = "no reason given"
 
 
+class Answer(NamedTuple):
+    """
+    What a proxy says of a response.
+
+    peer: the identity that it authenticated; empty without mesh TLS. status: 0 when none came.
+    success: how it judged the response. grpc_status: None when it is no gRPC.
+    """
+
+    direction: str
+    peer: str
+    status: int
+    success: bool
+    grpc_status: int | None
+
+
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
     """
     What one pod's proxy counted of the application's traffic; its own admin port is left out.
 
+    asked: number of HTTP requests by `(direction, peer)`, the peer as in `Answer`.
+    answers: number of HTTP responses.
+    timed: number of latencies recorded, by `(direction, peer, status)`.
     requests: number of HTTP responses by `(direction, status, secured)`.
     peers: number of HTTP responses by `(direction, identity)` of the peer, where that was secured.
     unsecured: number of HTTP responses by `(direction, reason)`, where it was not.
     client_identities, server_identities: every peer that the proxy says it authenticated.
     """
 
+    asked: dict[tuple[str, str], int]
+    answers: dict[Answer, int]
+    timed: dict[tuple[str, str, int], int]
     requests: dict[tuple[str, int, bool], int]
     peers: dict[tuple[str, str], int]
     unsecured: dict[tuple[str, Unsecured], int]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import TYPE_CHECKING
 
-from harness.mesh.protocol import Telemetry, Unsecured
+from harness.mesh.protocol import Answer, Telemetry, Unsecured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["linkerd", "samples"]
 
@@ -30,28 +34,64 @@ def samples(metrics: str, name: str) -> list[tuple[dict[str, str], float]]:
 
 
 def linkerd(metrics: str, admin_port: int) -> Telemetry:
-    """What `response_total` counted on ports other than the proxy's own, and its peers."""
+    """What was counted of requests, responses and latencies on ports other than the proxy's own."""
+    asked: Counter[tuple[str, str]] = Counter()
+    answers: Counter[Answer] = Counter()
+    timed: Counter[tuple[str, str, int]] = Counter()
+    unsecured: Counter[tuple[str, Unsecured]] = Counter()
     requests: Counter[tuple[str, int, bool]] = Counter()
     peers: Counter[tuple[str, str]] = Counter()
-    unsecured: Counter[tuple[str, Unsecured]] = Counter()
-    for labels, value in samples(metrics, "response_total"):
-        if labels.get("target_port") == str(admin_port):
-            continue
-        direction, count = labels.get("direction", ""), round(value)
+    for labels, count in _of_others(metrics, "request_total", admin_port):
+        asked[labels["direction"], _peer(labels)] += count
+    for labels, count in _of_others(metrics, "response_latency_ms_count", admin_port):
+        timed[labels["direction"], _peer(labels), _status(labels)] += count
+    for labels, count in _of_others(metrics, "response_total", admin_port):
+        answer = _answer(labels)
+        answers[answer] += count
         secured = labels.get("tls") == "true"
-        requests[direction, int(labels.get("status_code") or 0), secured] += count
+        requests[answer.direction, answer.status, secured] += count
         if secured:
-            peers[direction, labels.get(_PEER_LABELS.get(direction, ""), "")] += count
+            peers[answer.direction, answer.peer] += count
         else:
             reason = labels.get("no_tls_reason", "")
-            unsecured[direction, _REASONS.get(reason, Unsecured.UNEXPLAINED)] += count
+            unsecured[answer.direction, _REASONS.get(reason, Unsecured.UNEXPLAINED)] += count
     return Telemetry(
+        asked=dict(asked),
+        answers=dict(answers),
+        timed=dict(timed),
         requests=dict(requests),
         peers=dict(peers),
         unsecured=dict(unsecured),
         client_identities=_named(peers, "inbound"),
         server_identities=_named(peers, "outbound"),
     )
+
+
+def _of_others(metrics: str, name: str, admin_port: int) -> Iterator[tuple[dict[str, str], int]]:
+    for labels, value in samples(metrics, name):
+        if labels.get("target_port") != str(admin_port):
+            yield {"direction": "", **labels}, round(value)
+
+
+def _answer(labels: dict[str, str]) -> Answer:
+    grpc_status = labels.get("grpc_status")
+    return Answer(
+        direction=labels["direction"],
+        peer=_peer(labels),
+        status=_status(labels),
+        success=labels.get("classification") == "success",
+        grpc_status=int(grpc_status) if grpc_status else None,
+    )
+
+
+def _peer(labels: dict[str, str]) -> str:
+    if labels.get("tls") != "true":
+        return ""
+    return labels.get(_PEER_LABELS.get(labels["direction"], ""), "")
+
+
+def _status(labels: dict[str, str]) -> int:
+    return int(labels.get("status_code") or 0)
 
 
 def _named(peers: Counter[tuple[str, str]], direction: str) -> frozenset[str]:

@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from harness.mesh.protocol import Unsecured
+from harness.mesh.protocol import Answer, Unsecured
 from harness.plugin import check
 from harness.waiting import until
 from harness.workload.plans import Plan, steer
@@ -14,13 +14,17 @@ from suites.conformance import exceptions
 from suites.conformance.joining import pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from typing import Literal
 
+    from harness.mesh.protocol import Telemetry
     from harness.plugin import Check
     from harness.workload.records import Attempt, Outcome
     from suites.conformance.conftest import World
     from suites.lab import Lab, Space
     from suites.member import Member
+
+    _Protocol = Literal["h1", "h2", "grpc"]
 
 FLUSH_S = 5.0
 """Counters may lag behind the responses by this much."""
@@ -29,7 +33,16 @@ ENDED_S = 60.0
 """Pods that were told to end have 30 s for it, unless they ask for more."""
 
 _STATUSES = {200: 120, 404: 30, 500: 20, 503: 30}
-"""How many requests are answered with which status, by each protocol: 800 in all."""
+"""How many requests are answered with which status, by each protocol."""
+
+_GRPC_STATUSES = {0: 120, 5: 30, 13: 20, 14: 30}
+"""The same of gRPC, all of them with status 200 in the head."""
+
+_GRPC_FAILURES = {2, 4, 7, 13, 14, 15}
+"""
+The codes that Linkerd blames the server for: unknown, deadline exceeded, permission denied,
+internal, unavailable, data loss.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,20 +56,24 @@ class _Counted:
 
 @check("OB-01")
 def test_counters_equal_the_ledgers(check: Check, lab: Lab, world: World) -> None:
-    """Both sides' proxies count each request once, by direction, status and security."""
+    """Both sides count each request, response and latency once, by peer, status and judgement."""
     with lab.space("ob-01") as space:
         with check.phase("arrange"):
             client, server = _members(space)
-        with check.phase("measure"):
-            meshed = _calls(check, client, server)
-            others = _calls(check, world.outsider, server)
-        with check.phase("reconcile"):
-            inbound = _by_status(meshed, "inbound", secured=True)
-            inbound += _by_status(others, "inbound", secured=False)
-            outbound = _by_status(meshed, "outbound", secured=True)
-            check.measured(inbound.total(), "requests", n=inbound.total() + outbound.total())
-            _flushed(check, server, "requests", inbound)
-            _flushed(check, client, "requests", outbound)
+        total = 0
+        for protocol in ("h1", "h2", "grpc"):
+            with check.phase("measure"):
+                before = client.telemetry(), server.telemetry()
+                meshed = _calls(check, client, server, [protocol])
+                others = _calls(check, world.outsider, server, [protocol])
+            with check.phase("reconcile"):
+                outbound = _answers(meshed, "outbound", server.identity)
+                inbound = _answers(meshed, "inbound", client.identity)
+                inbound += _answers(others, "inbound", "")
+                _agree(check, client, protocol, outbound, before[0])
+                _agree(check, server, protocol, inbound, before[1])
+                total += len(inbound) + len(outbound)
+        check.measured(total, "requests", n=total)
 
 
 @check("OB-04")
@@ -125,54 +142,81 @@ def _members(space: Space) -> tuple[Member, Member]:
     return client.ready(), server.ready()
 
 
-def _calls(check: Check, client: Member, server: Member) -> _Counted:
+def _calls(
+    check: Check, client: Member, server: Member, protocols: Sequence[_Protocol] = ("h1", "h2")
+) -> _Counted:
     """Requests with each status by each protocol, each joined with its arrival."""
     since = server.app.summary().last
     outcomes: list[Outcome] = []
-    for protocol in ("h1", "h2"):
-        for status, count in _STATUSES.items():
+    for protocol in protocols:
+        grpc = protocol == "grpc"
+        for status, count in (_GRPC_STATUSES if grpc else _STATUSES).items():
             plan = Plan(
                 url=server.url(),
                 protocol=protocol,
                 id=f"{check.id}-{client.role.name}-{server.role.name}-{protocol}-{status}",
-                steer=steer(status=status),
+                steer=steer(grpc_status=status) if grpc else steer(status=status),
                 count=count,
                 concurrency=4,
             )
             found = client.app.call(plan)
-            check.equal(Counter(o.status for o in found), Counter({status: count}), "statuses")
+            told = Counter(o.grpc_status if grpc else o.status for o in found)
+            check.equal(told, Counter({status: count}), f"statuses of {protocol}")
             outcomes += found
     attempts = server.app.settled(since).attempts
     way = f"{client.role.name} to {server.role.name}"
     return _Counted(client, server, pairs(check, outcomes, attempts, way))
 
 
-def _by_status(
-    counted: _Counted, direction: str, *, secured: bool
-) -> Counter[tuple[str, int, bool]]:
+def _answers(counted: _Counted, direction: str, peer: str) -> list[Answer]:
     """What one side's proxy has to count: by the client's ledger outbound, the server's inbound."""
-    statuses = [
-        outcome.status if direction == "outbound" else attempt.status
-        for outcome, attempt in counted.pairs
-    ]
-    return Counter((direction, status or 0, secured) for status in statuses)
+    made = []
+    for outcome, attempt in counted.pairs:
+        status = (outcome.status if direction == "outbound" else attempt.status) or 0
+        code = outcome.grpc_status
+        success = status < 500 if code is None else code not in _GRPC_FAILURES
+        made.append(Answer(direction, peer, status, success, code))
+    return made
 
 
-def _flushed(check: Check, member: Member, field: str, expected: Mapping[Any, int]) -> None:
-    """Wait for the counters to arrive at what the ledgers say; they may not go beyond it."""
+def _agree(
+    check: Check, member: Member, protocol: str, answers: list[Answer], before: Telemetry
+) -> None:
+    """Everything that the member's proxy has counted since `before` is what the ledgers say."""
+    expected: dict[str, Counter[Any]] = {
+        "asked": Counter((each.direction, each.peer) for each in answers),
+        "answers": Counter(answers),
+        "timed": Counter((each.direction, each.peer, each.status) for each in answers),
+    }
+    for field, counts in expected.items():
+        _flushed(check, member, field, counts, before=before, how=f" by {protocol}")
+
+
+def _flushed(
+    check: Check,
+    member: Member,
+    field: str,
+    expected: Mapping[Any, int],
+    *,
+    before: Telemetry | None = None,
+    how: str = "",
+) -> None:
+    """
+    Wait for the counters to arrive at what the ledgers say; they may not go beyond it.
+
+    before: count from there on. how: for the reader.
+    """
+    earlier: Mapping[Any, int] = getattr(before, field) if before else {}
 
     def seen() -> dict[Any, int]:
         counted: dict[Any, int] = getattr(member.telemetry(), field)
-        return {key: count for key, count in counted.items() if count}
+        grown = {key: count - earlier.get(key, 0) for key, count in counted.items()}
+        return {key: count for key, count in grown.items() if count}
 
     def complete(found: dict[Any, int]) -> bool:
         return sum(found.values()) >= sum(expected.values())
 
+    what = f"{field}{how} that {member.role.name}'s proxy counted"
     with check.phase("converge"):
-        found = until(
-            seen,
-            what=f"{field} counted by {member.role.name}'s proxy: {dict(expected)}",
-            holds=complete,
-            timeout_s=FLUSH_S,
-        )
-    check.equal(found, dict(expected), f"{field} that {member.role.name}'s proxy counted")
+        found = until(seen, what=f"{what}: {dict(expected)}", holds=complete, timeout_s=FLUSH_S)
+    check.equal(found, dict(expected), what)

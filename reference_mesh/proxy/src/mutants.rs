@@ -24,6 +24,10 @@ pub enum Mutant {
     SuffixMatchTooWide,
     /// One in a hundred counts is lost.
     CountersDrop,
+    /// One in ten requests is counted twice, as a request only.
+    RequestsCountedTwice,
+    /// A gRPC response is judged by its HTTP status.
+    GrpcJudgedAsHttp,
     /// Connections without mesh TLS are labelled as if they had it.
     WrongTlsLabel,
     /// Peers' proxies are dialled without TLS.
@@ -102,6 +106,8 @@ impl Mutant {
             Self::AllowAllAuthz => "allow-all-authz",
             Self::SuffixMatchTooWide => "suffix-match-too-wide",
             Self::CountersDrop => "counters-drop",
+            Self::RequestsCountedTwice => "requests-counted-twice",
+            Self::GrpcJudgedAsHttp => "grpc-judged-as-http",
             Self::WrongTlsLabel => "wrong-tls-label",
             Self::PlaintextBetweenProxies => "plaintext-between-proxies",
             Self::PlaintextFallback => "plaintext-fallback",

@@ -10,6 +10,7 @@ use super::cells::{Counter, Histogram};
 use super::labels::LabelSet;
 use super::registry::{Definition, Kind, Telemetry, Unit};
 use super::tcp::EndpointLabels;
+use crate::mutants::{self, Mutant};
 use crate::policy::Meta;
 use crate::tls::InboundTls;
 
@@ -184,11 +185,19 @@ impl Requests {
     /// Counts a request whose head arrived.
     pub fn request(&self) {
         self.0.requests.increment();
+        if mutants::active(Mutant::RequestsCountedTwice) && fastrand::u32(..10) == 0 {
+            self.0.requests.increment();
+        }
     }
 
     /// Counts a response whose stream ended, `latency` after its request's head.
-    pub fn response(&self, outcome: Outcome, latency: Duration) {
+    pub fn response(&self, mut outcome: Outcome, latency: Duration) {
         let inner = &self.0;
+        if mutants::active(Mutant::GrpcJudgedAsHttp) && outcome.grpc_status.is_some() {
+            outcome.class = outcome
+                .status
+                .map_or(Class::Failure, |s| Outcome::http(s).class);
+        }
         let make = || {
             let labels = with_outcome(inner.labels.clone(), outcome);
             inner.telemetry.counter(&RESPONSE_TOTAL, labels)
