@@ -20,6 +20,7 @@ pub mod log;
 mod process;
 mod registry;
 mod route;
+mod spans;
 mod tcp;
 
 pub use self::authz::InboundTarget;

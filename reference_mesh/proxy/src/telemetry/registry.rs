@@ -143,6 +143,7 @@ impl Telemetry {
             family.encode(out);
         }
         drop(families);
+        super::spans::encode(out);
         super::process::encode(out);
     }
 
