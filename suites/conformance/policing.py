@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 from harness.mesh.intents import Authorize, Protocol, Source, Target
 from harness.waiting import until
-from harness.workload.plans import Body, Plan
-from harness.workload.pods import HTTP_PORT
+from harness.workload.plans import Body, Messages, Plan, Tcp
+from harness.workload.pods import BANNER_PORT, HTTP_PORT
 from suites.conformance.joining import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness.plugin import Check
-    from harness.workload.records import Fields
+    from harness.workload.records import Fields, Outcome
     from suites.member import Member
 
-__all__ = ["HTTP_PROTOCOLS", "Asked", "account", "ask", "authorize", "in_force", "matrix"]
+__all__ = [
+    "HTTP_PROTOCOLS",
+    "Asked",
+    "account",
+    "ask",
+    "authorize",
+    "cut",
+    "in_force",
+    "matrix",
+    "served",
+    "silent",
+]
 
 HttpProtocol = Literal["h1", "h2", "grpc"]
 
 HTTP_PROTOCOLS: tuple[HttpProtocol, ...] = ("h1", "h2", "grpc")
+
+CUT_S = 2.0
+"""How soon a denied connection has ended: whom it may serve is known once its bytes have come."""
 
 _IN_FORCE_S = 10.0
 _ADMITTED = {"h1": "200", "h2": "200", "grpc": "grpc 0"}
@@ -121,6 +136,72 @@ def matrix(
             check.equal(asked, Asked(frozenset({answer}), count if welcome else 0), calls)
             if not welcome:
                 check.equal(asked.opened, 0, f"connections to the application for {calls}")
+
+
+def served(check: Check, caller: Member, server: Member, port: int) -> None:
+    """Control: connections that carry no HTTP bring back what they sent."""
+    received = [outcome.body_bytes for outcome in _converse(check, caller, server, port, count=5)]
+    what = f"{caller.role.name} is served at port {port}"
+    check.control(all(received), what, seen=received)
+
+
+def cut(check: Check, caller: Member, server: Member, port: int, *, count: int) -> None:
+    """
+    Connections that carry no HTTP end within `CUT_S`, before a byte of either side gets through.
+
+    Each must end by the mesh's doing: the client waits with its sending half open.
+    """
+    server.app.reset()
+    outcomes = _converse(check, caller, server, port, count=count)
+    server.app.settled()
+    opened = server.app.connections().opened
+    received = sum(outcome.body_bytes for outcome in outcomes)
+    ends = Counter(_end(outcome) for outcome in outcomes)
+    who = f"the {caller.role.name} at port {port}"
+    check.evidence(f"ends of {who}", dict(ends))
+    check.measured(received, "bytes got through", n=count)
+    check.equal(received, 0, f"bytes that got back to {who}")
+    check.equal(opened, 0, f"connections that the application saw of {who}")
+    check.expect(
+        set(ends) <= {"reset", "fin"},
+        f"ends of connections of {who}",
+        expected=f"reset or fin within {CUT_S:g} s",
+        seen=dict(ends),
+    )
+
+
+def silent(caller: Member, server: Member, port: int) -> None:
+    """Wait until connections that carry no HTTP bring nothing back."""
+    plan = Plan(url=f"tcp://{server.host}:{port}", protocol="tcp", deadline_s=CUT_S)
+    until(
+        lambda: caller.app.one(plan).body_bytes,
+        what=f"{server.role.name} refuses {caller.role.name} at port {port}",
+        holds=lambda received: received == 0,
+        timeout_s=_IN_FORCE_S,
+        hint="The policy was applied; the server's sidecar does not follow it.",
+    )
+
+
+def _converse(
+    check: Check, caller: Member, server: Member, port: int, *, count: int
+) -> list[Outcome]:
+    """Open connections, send a little, and end the sending half once that came back."""
+    plan = Plan(
+        url=f"tcp://{server.host}:{port}",
+        protocol="tcp",
+        id=f"{check.id}-{caller.role.name}-{port}",
+        count=count,
+        concurrency=10,
+        messages=Messages(bytes=64),
+        deadline_s=CUT_S,
+        tcp=Tcp(greeted=port == BANNER_PORT, keep_open=True),
+    )
+    return caller.app.call(plan)
+
+
+def _end(outcome: Outcome) -> str:
+    """How the peer ended a connection, or why it is not known to have: `timeout`."""
+    return outcome.end or (outcome.error.kind if outcome.error else "open")
 
 
 def _until_told(caller: Member, server: Member, answer: str) -> None:

@@ -76,6 +76,8 @@ pub enum Mutant {
     RouteByWrongPort,
     /// Each request logs an ERROR line.
     LogsError,
+    /// A denied opaque connection is neither carried nor ended.
+    DeniedHeld,
     /// Traffic flows before there is a certificate: outbound as the application sent it.
     LeaksWhileRestarting,
     /// A session is resumed without another look at the client's certificate.
@@ -140,6 +142,7 @@ impl Mutant {
             Self::ResetsOnChange => "resets-on-change",
         }
     }
+            Self::DeniedHeld => "denied-held",
 }
 
 /// Whether this defect is alive.

@@ -25,6 +25,9 @@ pub(super) async fn forward(inbound: &Inbound, io: Io, session: &Session) -> io:
             server = policy.meta.name(),
             "Connection denied"
         );
+        if mutants::active(Mutant::DeniedHeld) {
+            std::future::pending::<()>().await;
+        }
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     let tcp = match inbound.connect(session.target).await {
