@@ -81,6 +81,7 @@ def test_proxies_without_certificate_stay_closed(check: Check, lab: Lab, world: 
         with check.phase("reconcile"):
             assert capture.result is not None
             check.control(capture.result.matches[1], "the capture sees plaintext")
+            check.control(capture.result.is_complete, "the capture saw every packet")
             check.equal(capture.result.matches[0], 0, "packets with the word in the clear")
             arrived = world.server.app.settled(since).attempts
             told = [tuple(a.client_ids) for a in arrived if word in a.target]
