@@ -40,6 +40,8 @@ pub enum Mutant {
     DeniedReachesBackend,
     /// Headers of one connection are passed on to the next.
     HopByHopKept,
+    /// `trailer` and `proxy-authenticate` are passed on, though `connection` names them.
+    NamedFieldsKept,
     /// Of several fields with one name, only the first is passed on.
     RepeatedFieldsLost,
     /// Trailers are lost, but for the status of a gRPC call.
@@ -122,6 +124,7 @@ impl Mutant {
             Self::HeadWithBody => "head-with-body",
             Self::HalfCloseLost => "half-close-lost",
             Self::BodyTruncated => "body-truncated",
+            Self::NamedFieldsKept => "named-fields-kept",
             Self::BalancerPicksFirst => "balancer-picks-first",
             Self::EwmaIgnoresLatency => "ewma-ignores-latency",
             Self::NoConnectionReuse => "no-connection-reuse",

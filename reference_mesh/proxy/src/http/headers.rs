@@ -43,7 +43,9 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         TRANSFER_ENCODING,
         UPGRADE,
     ] {
-        headers.remove(name);
+        if !is_kept(&name) {
+            headers.remove(name);
+        }
     }
     if headers.get(TE).is_some_and(|te| te != "trailers") {
         headers.remove(TE);
@@ -67,12 +69,17 @@ fn strip_named_by_connection(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|token| HeaderName::from_bytes(token.trim().as_bytes()).ok())
-        .filter(|name| *name != TE && *name != HOST && !is_mesh_header(name))
+        .filter(|name| *name != TE && *name != HOST && !is_mesh_header(name) && !is_kept(name))
         .collect();
     headers.remove(CONNECTION);
     for name in named {
         headers.remove(name);
     }
+}
+
+/// For [`Mutant::NamedFieldsKept`].
+fn is_kept(name: &HeaderName) -> bool {
+    mutants::active(Mutant::NamedFieldsKept) && (*name == TRAILER || *name == PROXY_AUTHENTICATE)
 }
 
 /// Headers that a client must not make the proxy drop by naming them in `Connection`.
