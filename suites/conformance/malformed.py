@@ -13,6 +13,23 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from suites.conformance.frames import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PADDED,
+    PING,
+    PREFACE,
+    PUSH,
+    RST,
+    SETTINGS,
+    WINDOW,
+    frame,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -26,7 +43,7 @@ class Case:
 
     mark: what all its targets begin with.
     seen: what the application may see, the targets in order; seeing less is right too.
-    must_end: whether the connection has to end by itself.
+    must_end: whether the connection has to end, and not only its stream 1.
     """
 
     name: str
@@ -57,7 +74,7 @@ def http2() -> list[Case]:
     cases = []
     for number, (name, frames, must_end) in enumerate(_frames()):
         mark = f"/{number:02}/"
-        sent = _PREFACE + _frame(_SETTINGS, 0, 0) + frames.replace(_ANY_MARK, mark.encode())
+        sent = PREFACE + frame(SETTINGS, 0, 0) + frames.replace(_ANY_MARK, mark.encode())
         cases.append(Case(name, sent, mark=mark, must_end=must_end))
     return cases
 
@@ -166,11 +183,6 @@ def _good(number: int) -> bytes:
     return f"GET /{number}/good HTTP/1.1\r\nHost: a\r\n\r\n".encode()
 
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _PRIORITY, _RST, _SETTINGS, _PUSH, _PING, _GOAWAY, _WINDOW, _CONTINUATION = range(
-    10
-)
-_END_STREAM, _END_HEADERS, _PADDED = 1, 4, 8
 _METHOD, _SCHEME = b"\x82", b"\x86"
 _ANY_MARK = b"/NN/"
 """Stands for the mark of a case, which is as long."""
@@ -181,31 +193,31 @@ _REQUEST = _METHOD + _SCHEME + b"\x44\x07" + _ANY_MARK + b"bad" + b"\x41\x01a"
 
 def _frames() -> Iterable[tuple[str, bytes, bool]]:
     """Frames after the preface; whether the whole connection, or only a stream, has to end."""
-    yield "frame above the size limit", _frame(_DATA, 0, 1, b"a" * 16_385), True
-    yield "SETTINGS of odd length", _frame(_SETTINGS, 0, 0, b"\x00" * 5), True
-    yield "SETTINGS on a stream", _frame(_SETTINGS, 0, 1), True
-    yield "SETTINGS acknowledged with content", _frame(_SETTINGS, 1, 0, b"\x00" * 6), True
+    yield "frame above the size limit", frame(DATA, 0, 1, b"a" * 16_385), True
+    yield "SETTINGS of odd length", frame(SETTINGS, 0, 0, b"\x00" * 5), True
+    yield "SETTINGS on a stream", frame(SETTINGS, 0, 1), True
+    yield "SETTINGS acknowledged with content", frame(SETTINGS, 1, 0, b"\x00" * 6), True
     too_wide = b"\x00\x04" + (2**31).to_bytes(4, "big")
-    yield "window above the limit", _frame(_SETTINGS, 0, 0, too_wide), True
-    yield "DATA on stream 0", _frame(_DATA, 0, 0, b"a"), True
-    yield "DATA on an idle stream", _frame(_DATA, _END_STREAM, 1, b"a"), True
-    yield "HEADERS on stream 0", _frame(_HEADERS, _END_HEADERS, 0, _REQUEST), True
-    yield "HEADERS on an even stream", _frame(_HEADERS, _END_HEADERS, 2, _REQUEST), True
+    yield "window above the limit", frame(SETTINGS, 0, 0, too_wide), True
+    yield "DATA on stream 0", frame(DATA, 0, 0, b"a"), True
+    yield "DATA on an idle stream", frame(DATA, END_STREAM, 1, b"a"), True
+    yield "HEADERS on stream 0", frame(HEADERS, END_HEADERS, 0, _REQUEST), True
+    yield "HEADERS on an even stream", frame(HEADERS, END_HEADERS, 2, _REQUEST), True
     yield "stream numbers going back", _backwards(), True
-    yield "padding longer than the frame", _frame(_HEADERS, _PADDED, 1, b"\xff" + _REQUEST), True
-    yield "index outside the tables", _frame(_HEADERS, _END_HEADERS, 1, b"\xff\xff\x7f"), True
-    yield "string that ends early", _frame(_HEADERS, _END_HEADERS, 1, b"\x44\x7f/"), True
-    yield "table above its limit", _frame(_HEADERS, _END_HEADERS, 1, b"\x3f\xff\xff\x7f"), True
-    yield "CONTINUATION of nothing", _frame(_CONTINUATION, _END_HEADERS, 1, _REQUEST), True
-    broken = _frame(_HEADERS, _END_STREAM, 1, _REQUEST) + _frame(_PING, 0, 0, b"a" * 8)
+    yield "padding longer than the frame", frame(HEADERS, PADDED, 1, b"\xff" + _REQUEST), True
+    yield "index outside the tables", frame(HEADERS, END_HEADERS, 1, b"\xff\xff\x7f"), True
+    yield "string that ends early", frame(HEADERS, END_HEADERS, 1, b"\x44\x7f/"), True
+    yield "table above its limit", frame(HEADERS, END_HEADERS, 1, b"\x3f\xff\xff\x7f"), True
+    yield "CONTINUATION of nothing", frame(CONTINUATION, END_HEADERS, 1, _REQUEST), True
+    broken = frame(HEADERS, END_STREAM, 1, _REQUEST) + frame(PING, 0, 0, b"a" * 8)
     yield "PING inside a header block", broken, True
     yield "endless CONTINUATION", _flood(), True
-    yield "PING of odd length", _frame(_PING, 0, 0, b"a" * 7), True
-    yield "PING on a stream", _frame(_PING, 0, 1, b"a" * 8), True
-    yield "PUSH_PROMISE of a client", _frame(_PUSH, _END_HEADERS, 1, b"\x00\x00\x00\x02"), True
-    yield "GOAWAY on a stream", _frame(_GOAWAY, 0, 1, b"\x00" * 8), True
-    yield "WINDOW_UPDATE of nothing", _frame(_WINDOW, 0, 0, b"\x00" * 4), True
-    yield "RST_STREAM on an idle stream", _frame(_RST, 0, 1, b"\x00" * 4), True
+    yield "PING of odd length", frame(PING, 0, 0, b"a" * 7), True
+    yield "PING on a stream", frame(PING, 0, 1, b"a" * 8), True
+    yield "PUSH_PROMISE of a client", frame(PUSH, END_HEADERS, 1, b"\x00\x00\x00\x02"), True
+    yield "GOAWAY on a stream", frame(GOAWAY, 0, 1, b"\x00" * 8), True
+    yield "WINDOW_UPDATE of nothing", frame(WINDOW, 0, 0, b"\x00" * 4), True
+    yield "RST_STREAM on an idle stream", frame(RST, 0, 1, b"\x00" * 4), True
     yield "noise instead of frames", b"\xde\xad\xbe\xef" * 64, True
     for name, field in (
         ("name in capitals", b"\x00\x01X\x01a"),
@@ -218,26 +230,21 @@ def _frames() -> Iterable[tuple[str, bytes, bool]]:
         ("TE beyond trailers", b"\x00\x02te\x04gzip"),
     ):
         block = _REQUEST + field
-        yield name, _frame(_HEADERS, _END_HEADERS | _END_STREAM, 1, block), False
-    yield "no path", _frame(_HEADERS, _END_HEADERS | _END_STREAM, 1, _METHOD + _SCHEME), False
-    yield "no method", _frame(_HEADERS, _END_HEADERS | _END_STREAM, 1, _REQUEST[1:]), False
+        yield name, frame(HEADERS, END_HEADERS | END_STREAM, 1, block), False
+    yield "no path", frame(HEADERS, END_HEADERS | END_STREAM, 1, _METHOD + _SCHEME), False
+    yield "no method", frame(HEADERS, END_HEADERS | END_STREAM, 1, _REQUEST[1:]), False
     short = _REQUEST + b"\x0f\x0d\x0210"  # content-length: 10
-    body = _frame(_HEADERS, _END_HEADERS, 1, short) + _frame(_DATA, _END_STREAM, 1, b"abc")
+    body = frame(HEADERS, END_HEADERS, 1, short) + frame(DATA, END_STREAM, 1, b"abc")
     yield "content shorter than its length", body, False
 
 
 def _backwards() -> bytes:
     """Stream 3, and then stream 1; both incomplete, so that nothing is there to be served."""
-    return _frame(_HEADERS, _END_HEADERS, 3, b"") + _frame(_HEADERS, _END_HEADERS, 1, b"")
+    return frame(HEADERS, END_HEADERS, 3, b"") + frame(HEADERS, END_HEADERS, 1, b"")
 
 
 def _flood() -> bytes:
     """A header block of a megabyte, in pieces."""
     piece = b"\x00\x01x\x7f\x81\x3e" + b"a" * 8125  # a literal of 8125 bytes
-    more = b"".join(_frame(_CONTINUATION, 0, 1, piece) for _ in range(128))
-    return _frame(_HEADERS, _END_STREAM, 1, _REQUEST) + more
-
-
-def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    head = len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big")
-    return head + payload
+    more = b"".join(frame(CONTINUATION, 0, 1, piece) for _ in range(128))
+    return frame(HEADERS, END_STREAM, 1, _REQUEST) + more

@@ -9,22 +9,21 @@ from harness.plugin import check
 from harness.waiting import until
 from harness.workload.plans import Body, Messages, Plan, Tcp, steer
 from harness.workload.pods import BANNER_PORT, TCP_PORT
+from suites.conformance import memory
 from suites.conformance.joining import deliver, deliver_each, pairs
+from suites.conformance.memory import MIB
 from suites.conformance.ways import Way, ways
 
 if TYPE_CHECKING:
     from harness.plugin import Check
     from suites.conformance.conftest import World
     from suites.lab import Lab
-    from suites.member import Member
 
 PROMPT_S = 3.0
 """Longer than any greeting takes that is not waited for, shorter than any detection's time-out."""
 
 DETECTED_S = 15.0
 """Longer than a mesh may wait for a client to speak before it lets the server begin."""
-
-MIB = 1 << 20
 
 SIZES = (1, 1023, 65_535, 65_537, MIB, 10 * MIB + 1)
 LARGE = 100 * MIB
@@ -90,23 +89,11 @@ def test_bodies_of_any_size(check: Check, world: World) -> None:
             for way in ways(world):
                 _both_ways(check, way, version, SIZES)
                 _large_head(check, way, version)
-        members = (world.client, world.server)
-        before = [_peak_bytes(member) for member in members]
+    members = (world.client, world.server)
+    with memory.bounded(check, members, HOARD_BYTES), check.phase("measure"):
         for version in _VERSIONS:
             _both_ways(check, ways(world)[0], version, (LARGE,))
             _slow_reader(check, ways(world)[0], version)
-    with check.phase("reconcile"):
-        most = 0
-        for member, was in zip(members, before, strict=True):
-            grown = _peak_bytes(member) - was
-            most = max(most, grown)
-            check.measured(most / MIB, "MiB more at the peak of a sidecar", n=len(members))
-            check.expect(
-                grown <= HOARD_BYTES,
-                f"growth of the peak memory of the sidecar of {member.role.name}",
-                expected=f"at most {HOARD_BYTES >> 20} MiB",
-                seen=f"{grown / MIB:.1f} MiB",
-            )
 
 
 _VERSIONS: tuple[Literal["h1", "h2"], ...] = ("h1", "h2")
@@ -217,14 +204,3 @@ def _slow_reader(check: Check, way: Way, version: Literal["h1", "h2"]) -> None:
         outcome = way.caller.app.one(plan)
         kind = outcome.error.kind if outcome.error else None
         check.equal(kind, "cancelled", f"a {version} call whose {name} reads slowly")
-
-
-def _peak_bytes(member: Member) -> int:
-    """Most memory that the sidecar had resident since it started; 0 where there is none."""
-    lab, (pod, *_) = member.space.lab, member.pod_names()
-    if lab.mesh.sidecar is None:
-        return 0
-    facts = lab.cluster.processes(member.space.name, pod)
-    return sum(
-        each.high_water_bytes for each in facts if each.container == lab.mesh.sidecar.container
-    )

@@ -48,6 +48,10 @@ pub enum Mutant {
     TrailersDropped,
     /// A request's `content-length` counts beside its `transfer-encoding`.
     LengthBesideCoding,
+    /// An HTTP/2 request without a path is neither reset nor answered.
+    PathlessHeld,
+    /// What was read of a request that is refused is kept.
+    RefusedKept,
     /// A response to HEAD is framed as if it had content.
     HeadWithBody,
     /// The end of one direction ends both.
@@ -124,6 +128,8 @@ impl Mutant {
             Self::HeadWithBody => "head-with-body",
             Self::HalfCloseLost => "half-close-lost",
             Self::BodyTruncated => "body-truncated",
+            Self::PathlessHeld => "pathless-held",
+            Self::RefusedKept => "refused-kept",
             Self::NamedFieldsKept => "named-fields-kept",
             Self::BalancerPicksFirst => "balancer-picks-first",
             Self::EwmaIgnoresLatency => "ewma-ignores-latency",

@@ -20,6 +20,7 @@ use super::incoming::Incoming;
 use crate::drain;
 use crate::http::body::{Body, BodyError, Frame, Length};
 use crate::http::{Interim, Observer, Reply, Service};
+use crate::mutants::{self, Mutant};
 use crate::transport::{Io, copy};
 
 /// How long a client gets to see why its connection ends: to read what was written before a body
@@ -301,6 +302,9 @@ async fn refuse(conn: Shared, refusal: Refusal) -> io::Result<()> {
     *response.status_mut() = refusal.status;
     {
         let mut conn = conn.borrow_mut();
+        if mutants::active(Mutant::RefusedKept) {
+            conn.read.to_vec().leak();
+        }
         let out = conn.out.head();
         encode::response(&response, &Method::GET, Version::HTTP_11, false, out);
         conn.out.push(refusal.reason.as_bytes());

@@ -19,6 +19,7 @@ use super::{Incoming, MAX_FORGOTTEN_STREAMS, Settings};
 use crate::drain;
 use crate::http::body::{Body, BodyError, Frame, Length};
 use crate::http::{Interim, Observer, Reply, Service, headers};
+use crate::mutants::{self, Mutant};
 use crate::transport::Io;
 
 /// Streams that a client may break the protocol on before its connection is closed. A connection
@@ -104,6 +105,9 @@ async fn stream<S: Service>(
     service: &S,
 ) -> bool {
     if is_without_path(&request) {
+        if mutants::active(Mutant::PathlessHeld) {
+            std::future::pending::<()>().await;
+        }
         respond.send_reset(Reason::PROTOCOL_ERROR);
         return false;
     }
