@@ -17,6 +17,7 @@ from harness.workload.helper import Helper
 
 if TYPE_CHECKING:
     from harness.mesh.protocol import Telemetry
+    from harness.workload.records import Attempt
     from suites.lab import Space
 
 __all__ = ["Member"]
@@ -165,6 +166,11 @@ class Member:
     def telemetry(self, pod: str | None = None) -> Telemetry:
         """What the sidecar counted."""
         return self.space.lab.mesh.telemetry(self.metrics(pod))
+
+    def told(self, attempt: Attempt) -> tuple[str, ...]:
+        """By which names its application was told who called: the mesh's fields, in order."""
+        names = self.space.lab.mesh.identity_headers
+        return tuple(value for name, value in attempt.headers if name.lower() in names)
 
     def delete(self, pod: str | None = None) -> None:
         """Delete one pod, as `kubectl delete pod` does."""

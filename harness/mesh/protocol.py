@@ -195,7 +195,7 @@ class Mesh(Protocol):
     name: str
 
     identity_headers: tuple[str, ...]
-    """By these the application is told who calls; nobody else may set them."""
+    """By these, in lower case, the application is told who calls; nobody else may set them."""
 
     @property
     def sidecar(self) -> SidecarFacts | None:

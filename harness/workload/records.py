@@ -44,7 +44,6 @@ class Attempt(msgspec.Struct, frozen=True):
     attempt: how often this id had arrived, this time included.
     protocol: `HTTP/1.0`, `HTTP/1.1`, `HTTP/2.0`, `tcp`, or `HTTP/1` for what could not be read.
     headers: at most the first 256 fields; `header_count` and `headers_sha256` cover all.
-    client_ids: every `l5d-client-id` field, in order.
     connection: number of the application's connection, from 1; `nth_on_connection` from 1.
     outcome: `abandoned` is the peer's doing, `aborted` the application's own end.
     note: what was wrong, or empty.
@@ -62,7 +61,6 @@ class Attempt(msgspec.Struct, frozen=True):
     headers: Fields
     header_count: int
     headers_sha256: str
-    client_ids: list[str]
     trailers: Fields
     connection: int
     nth_on_connection: int

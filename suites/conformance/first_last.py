@@ -38,7 +38,7 @@ class FirstAndLast:
         """Fail the check unless so many pods made both calls, known as this member each time."""
         arrived = self._server.app.settled(self._since).by_id()
         seen = {
-            moment: [tuple(attempt.client_ids) for attempt in arrived.get(f"{plan.id}-0", [])]
+            moment: [self._server.told(attempt) for attempt in arrived.get(f"{plan.id}-0", [])]
             for moment, plan in self._plans.items()
         }
         self._check.measured(sum(map(len, seen.values())), "calls", n=2 * pods)

@@ -152,13 +152,13 @@ def _application_is_told_the_truth(
     check: Check, world: World, claims: list[tuple[str, str]]
 ) -> None:
     """Where everybody is let in, the application hears of no name but the proven one."""
-    for caller, proven in ((world.outsider, []), (world.client, [world.client.identity])):
+    for caller, proven in ((world.outsider, ()), (world.client, (world.client.identity,))):
         for protocol in HTTP_PROTOCOLS:
             world.server.app.reset()
             plan = Plan(url=world.server.url(), protocol=protocol, headers=claims, count=20)
             told = {refusal(outcome) for outcome in caller.app.call(plan)}
             check.expect(told <= {"200", "grpc 0"}, "answers", expected="200", seen=told)
-            heard = [attempt.client_ids for attempt in world.server.app.settled().attempts]
+            heard = [world.server.told(each) for each in world.server.app.settled().attempts]
             check.equal(heard, [proven] * 20, f"who called over {protocol}, as told")
 
 

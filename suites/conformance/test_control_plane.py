@@ -84,7 +84,7 @@ def test_proxies_without_certificate_stay_closed(check: Check, lab: Lab, world: 
             check.control(capture.result.is_complete, "the capture saw every packet")
             check.equal(capture.result.matches[0], 0, "packets with the word in the clear")
             arrived = world.server.app.settled(since).attempts
-            told = [tuple(a.client_ids) for a in arrived if word in a.target]
+            told = [world.server.told(a) for a in arrived if word in a.target]
             check.equal(told, [(late.identity,)], "who called, and as whom, once all was back")
 
 

@@ -89,7 +89,7 @@ def test_nobody_else_sets_identity_headers(check: Check, lab: Lab, world: World)
         (spelling, somebody) for name in names for spelling in (name, name.upper(), name.title())
     ]
     with check.phase("measure"):
-        for caller, expected in ((world.client, [world.client.identity]), (world.outsider, [])):
+        for caller, expected in ((world.client, (world.client.identity,)), (world.outsider, ())):
             for protocol in ("h1", "h2"):
                 headers = [(name.lower(), value) for name, value in spoofed[:2]]
                 plan = Plan(
@@ -103,15 +103,17 @@ def test_nobody_else_sets_identity_headers(check: Check, lab: Lab, world: World)
         named = [*spoofed, ("Connection", ", ".join(names))]
         plan = Plan(url=world.server.url(), headers=named, id=f"{check.id}-connection")
         told = _told(check, world.server, world.client, plan)
-        check.equal(told, [world.client.identity], "identity told when Connection names its header")
+        check.equal(
+            told, (world.client.identity,), "identity told when Connection names its header"
+        )
         for header in (spoofed, named):
             since = world.server.app.summary().last
             probe = rogues.at_ingress(world.server, rogues.forged(world.client), headers=header)
             report = world.outsider.helper.tls_probe(probe)
             check.equal(report.status, 200, "status for a peer that brings the header by mesh TLS")
             (attempt,) = world.server.app.settled(since).attempts
-            told = [v for n, v in attempt.headers if n.lower() in names]
-            check.equal(told, [world.client.identity], "identity told of that peer")
+            told = world.server.told(attempt)
+            check.equal(told, (world.client.identity,), "identity told of that peer")
 
 
 @check("ID-08")
@@ -140,7 +142,7 @@ def test_application_is_told_who_calls(check: Check, lab: Lab, world: World) -> 
             attempts = world.server.app.settled(since).by_id()
             for name, member in callers.items():
                 told = {
-                    tuple(attempt.client_ids)
+                    world.server.told(attempt)
                     for request, found in attempts.items()
                     for attempt in found
                     if request.startswith(f"{check.id}-{name}-")
@@ -151,7 +153,8 @@ def test_application_is_told_who_calls(check: Check, lab: Lab, world: World) -> 
                 probe = rogues.at_ingress(world.server, rogues.forged(member))
                 check.equal(world.outsider.helper.tls_probe(probe).status, 200, "status")
                 (attempt,) = world.server.app.settled(since).attempts
-                check.equal(attempt.client_ids, [member.identity], "identity from one address")
+                one = world.server.told(attempt)
+                check.equal(one, (member.identity,), "identity from one address")
 
 
 @check("ID-09")
@@ -205,7 +208,7 @@ def _told_of(server: Member, caller: Member) -> set[str]:
     """By which names the application knows 50 requests of one caller."""
     since = server.app.summary().last
     caller.app.call(Plan(url=server.url(), count=50, concurrency=5))
-    return {name for attempt in server.app.settled(since).attempts for name in attempt.client_ids}
+    return {name for each in server.app.settled(since).attempts for name in server.told(each)}
 
 
 def _leaf(check: Check, prober: Member, member: Member) -> x509.Certificate:
@@ -228,14 +231,13 @@ def _leaf(check: Check, prober: Member, member: Member) -> x509.Certificate:
     return leaf
 
 
-def _told(check: Check, server: Member, caller: Member, plan: Plan) -> list[str]:
+def _told(check: Check, server: Member, caller: Member, plan: Plan) -> tuple[str, ...]:
     """What the application was told of the caller of one request."""
     since = server.app.summary().last
     outcome = caller.app.one(plan)
     check.equal(outcome.status, 200, "status")
     (attempt,) = server.app.settled(since).by_id()[outcome.id or ""]
-    names = server.space.lab.mesh.identity_headers
-    return [value for name, value in attempt.headers if name.lower() in names]
+    return server.told(attempt)
 
 
 def _flipped(signature: str) -> str:

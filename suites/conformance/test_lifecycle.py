@@ -167,7 +167,7 @@ def test_a_killed_sidecar_leaks_nothing(check: Check, lab: Lab, world: World) ->
             check.control(capture.result.matches[1], "the capture sees plaintext")
             check.control(capture.result.is_complete, "the capture saw every packet")
             check.equal(capture.result.matches[0], 0, "packets with the client's word in the clear")
-            told = {tuple(a.client_ids) for a in server.app.settled().attempts if word in a.target}
+            told = {server.told(a) for a in server.app.settled().attempts if word in a.target}
             check.equal(told, {(client.identity,)}, "identities that the application was told")
             check.measured(max(outages), "s", n=len(outages))
             check.expect(

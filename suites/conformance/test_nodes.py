@@ -93,9 +93,7 @@ def test_a_lost_node_is_got_over(check: Check, lab: Lab, world: World) -> None:
         with check.phase("reconcile"):
             recovery.judge(check, traffic.stop().outcomes, before, plan.deadline_s)
             check.equal(unserved, [], "servers without a request once the node was back")
-            told = {
-                tuple(a.client_ids) for app in server.apps.values() for a in app.settled().attempts
-            }
+            told = {server.told(a) for app in server.apps.values() for a in app.settled().attempts}
             check.equal(told, {(world.client.identity,)}, "who called, as the servers were told")
 
 

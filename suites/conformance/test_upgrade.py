@@ -112,7 +112,7 @@ def _known(check: Check, client: Member, server: Member, when: str) -> None:
     ]
     before = _counted(client, server)
     for _, attempt in deliver_each(check, client, server, plans):
-        seen = tuple(attempt.client_ids)
+        seen = server.told(attempt)
         check.equal(seen, (client.identity,), f"who called {server.role.name}, {when}")
     until(
         lambda: _counted(client, server) - before,

@@ -1,4 +1,4 @@
-"""A member of a mesh is not ready without its sidecar."""
+"""A member of a mesh is not ready without its sidecar, and knows the mesh's word on callers."""
 
 from __future__ import annotations
 
@@ -50,3 +50,10 @@ def test_a_sidecar_may_be_a_container_or_a_native_sidecar(where: str) -> None:
 def test_nobody_else_needs_one() -> None:
     ready({"containers": [{"name": "app"}]}, meshed=False)
     ready({"containers": [{"name": "app"}]}, sidecar=None)
+
+
+def test_callers_are_known_by_the_fields_of_the_mesh() -> None:
+    space: Any = SimpleNamespace(lab=SimpleNamespace(mesh=SimpleNamespace()))
+    space.lab.mesh.identity_headers = ("x-caller", "x-client")
+    attempt: Any = SimpleNamespace(headers=[("X-Caller", "a"), ("host", "b"), ("x-caller", "c")])
+    assert Member(space, pods.Role(name="web", namespace="shop"), 1).told(attempt) == ("a", "c")

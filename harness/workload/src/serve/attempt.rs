@@ -55,9 +55,6 @@ impl Attempt {
             .authority
             .or_else(|| head::first(&fields, "host"))
             .map(str::to_owned);
-        let client_ids = head::all(&fields, "l5d-client-id")
-            .map(str::to_owned)
-            .collect();
         fields.truncate(FIELDS_KEPT);
         let record = Record {
             seq: 0,
@@ -72,7 +69,6 @@ impl Attempt {
             headers: fields,
             header_count,
             headers_sha256: hash,
-            client_ids,
             trailers: Fields::new(),
             connection: on.number,
             nth_on_connection: on.next_request(),

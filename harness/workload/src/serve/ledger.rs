@@ -60,8 +60,6 @@ pub struct Record {
     pub header_count: usize,
     /// SHA-256 over all fields, each as `name: value\n`.
     pub headers_sha256: String,
-    /// Every `l5d-client-id` field.
-    pub client_ids: Vec<String>,
     /// Trailer fields of the request.
     pub trailers: Fields,
     /// Number of the connection within this process.
@@ -254,7 +252,6 @@ mod tests {
             headers: Fields::new(),
             header_count: 0,
             headers_sha256: String::new(),
-            client_ids: Vec::new(),
             trailers: Fields::new(),
             connection: 1,
             nth_on_connection: 1,
