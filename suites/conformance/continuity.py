@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
-from harness.stats.shares import upper_bound_of_zero
+from harness.stats.shares import sample_that_would_hit, upper_bound_of_zero
 from harness.waiting import until
 from harness.workload.plans import Plan
 
@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from harness.workload.records import Outcome
     from suites.member import Member
 
-__all__ = ["LEAST_RPS", "Continuous", "continuous"]
+__all__ = ["LEAST_CALLS", "LEAST_RPS", "Continuous", "continuous"]
+
+LOST_SHARE = 0.01
+MISSED = 1e-3
+LEAST_CALLS = sample_that_would_hit(LOST_SHARE, MISSED)
+"""
+Traffic goes on after a short event until so many calls were made: of a mesh that loses one in a
+hundred, one in a thousand runs sees no loss.
+"""
 
 LEAST_RPS = 25.0
 """Less traffic than this would miss short gaps. What is sent is half as much again."""
@@ -29,13 +37,21 @@ _AT_ONCE = 100
 _ANSWER_S = 30.0
 """How long a mesh may take until a new pod is served: the bound of the Gateway API's suite."""
 
+_ENOUGH_S = 60.0
+"""Twice as long as the sample takes at `LEAST_RPS`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Continuous:
-    """Traffic of several kinds to one service."""
+    """
+    Traffic of several kinds to one service.
+
+    first_rps: calls a second of the first kind.
+    """
 
     server: Member
     running: tuple[RunningTraffic, ...]
+    first_rps: float
 
     def until_served_by(self, pods: Collection[str]) -> None:
         """
@@ -57,15 +73,27 @@ class Continuous:
 
     def last(self, seconds: float) -> None:
         """Let the traffic go on for so long."""
-        _, _, rate_rps = _RATES[0]
-        self.running[0].wait_calls(round(seconds * rate_rps), timeout_s=2 * seconds + _ANSWER_S)
+        calls = round(seconds * self.first_rps)
+        self.running[0].wait_calls(calls, timeout_s=2 * seconds + _ANSWER_S)
+
+    def until_enough(self) -> None:
+        """Let the traffic go on until it makes a sample."""
+        until(
+            lambda: sum(traffic.summary().calls for traffic in self.running),
+            what=f"{LEAST_CALLS} calls to {self.server.role.name}",
+            holds=lambda calls: calls >= LEAST_CALLS,
+            timeout_s=_ENOUGH_S,
+        )
 
 
 @contextlib.contextmanager
-def continuous(check: Check, client: Member, server: Member) -> Iterator[Continuous]:
+def continuous(
+    check: Check, client: Member, server: Member, *, times: int = 1
+) -> Iterator[Continuous]:
     """
-    Send traffic while the block runs; no request of it may fail.
+    Send traffic while the block runs, and until it makes a sample; no request of it may fail.
 
+    times: multiplies the rate, for an event so short that most of the sample would come after it.
     The block is the phase `measure`, the verdict the phase `reconcile`.
     """
     plans = [
@@ -73,7 +101,7 @@ def continuous(check: Check, client: Member, server: Member) -> Iterator[Continu
             url=server.url(),
             protocol=protocol,  # type: ignore[arg-type]
             id=f"{check.id}-{number}",
-            rate_rps=rate_rps,
+            rate_rps=times * rate_rps,
             concurrency=_AT_ONCE,
             connections=connections,
             brief=True,
@@ -82,7 +110,9 @@ def continuous(check: Check, client: Member, server: Member) -> Iterator[Continu
     ]
     with check.phase("measure"), contextlib.ExitStack() as stack:
         running = tuple(stack.enter_context(client.app.traffic(plan)) for plan in plans)
-        yield Continuous(server, running)
+        traffic = Continuous(server, running, times * _RATES[0][2])
+        yield traffic
+        traffic.until_enough()
     with check.phase("reconcile"):
         _judge(check, [outcome for traffic in running for outcome in traffic.stop().outcomes])
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from typing import TYPE_CHECKING
 
 from harness.mesh.intents import Authorize, Source, Target
 from harness.plugin import check
+from harness.stats.shares import sample_that_would_hit, upper_bound_of_zero
 from harness.waiting import until
 from harness.workload.plans import Messages, Plan, steer
 from harness.workload.pods import HTTP_PORT, TCP_PORT
@@ -25,6 +27,13 @@ if TYPE_CHECKING:
     from suites.lab import Lab
     from suites.member import Member
 
+RUSH = 5
+"""So many times the usual traffic: a rollout is over in 3 s, and then has met with 600 calls."""
+
+INTERRUPTED_SHARE = 0.1
+STREAMS = math.ceil(sample_that_would_hit(INTERRUPTED_SHARE, 1e-3) / 3)
+"""Streams of each of three protocols: one interrupted in ten would be seen with 99.9 %."""
+
 PODS = 4
 """Pods that start at once: sidecar and application race in each."""
 
@@ -38,7 +47,7 @@ OUTAGE_S = 10.0
 """Longest time without an answer after a sidecar was killed: one start, and one try again."""
 
 LONGEST_PAUSE_S = 2.0
-"""A stream whose messages are 50 ms apart has been interrupted when it pauses for longer."""
+"""A stream whose messages are 200 ms apart has been interrupted when it pauses for longer."""
 
 
 @check("LC-01")
@@ -48,7 +57,7 @@ def test_rolling_restart_loses_nothing(check: Check, lab: Lab, world: World) -> 
         with check.phase("arrange"):
             server = space.deploy("server", replicas=2, arguments=LINGER)
             before = set(server.pod_names())
-        with continuous(check, world.client, server) as traffic:
+        with continuous(check, world.client, server, times=RUSH) as traffic:
             traffic.until_served_by(before)
             after = roll(server)
             check.control(not before & after, "every pod was replaced", seen=before & after)
@@ -61,7 +70,7 @@ def test_scaling_loses_nothing(check: Check, lab: Lab, world: World) -> None:
     with lab.space("lc-02") as space:
         with check.phase("arrange"):
             server = space.deploy("server", replicas=1, arguments=LINGER)
-        with continuous(check, world.client, server) as traffic:
+        with continuous(check, world.client, server, times=RUSH) as traffic:
             traffic.until_served_by(scale(server, 3))
             traffic.until_served_by(scale(server, 1))
 
@@ -128,11 +137,18 @@ def test_streams_survive_changes(check: Check, lab: Lab, world: World) -> None:
                 scale(server, 2)
                 restart_control_plane(lab)
             with check.phase("measure"):
-                ended = [protocol for protocol, one in streams.items() if one.summary().calls]
-                check.equal(ended, [], "streams that ended before they were told to")
+                ended = {protocol: one.summary().calls for protocol, one in streams.items()}
+                n = STREAMS * len(streams)
+                bound = n * upper_bound_of_zero(n)
+                check.measured(sum(ended.values()), "interrupted", interval=(0.0, bound), n=n)
+                none = dict.fromkeys(streams, 0)
+                check.equal(ended, none, "streams that ended before they were told to")
         with check.phase("reconcile"):
             for protocol, stream in streams.items():
-                _went_on(check, protocol, stream)
+                outcomes = _outcomes(stream)
+                check.equal(len(outcomes), STREAMS, f"{protocol} streams")
+                for outcome in outcomes:
+                    _went_on(check, protocol, outcome)
 
 
 @check("LC-06")
@@ -229,14 +245,16 @@ def _idle(client: Member, server: Member) -> Iterator[RunningTraffic]:
 
 
 def _streams(check: Check, server: Member) -> list[Plan]:
-    endless = Messages(count=0, pace_ms=50, lockstep=True)
+    endless = Messages(count=0, pace_ms=200, lockstep=True)
     http, tcp = server.url(), f"tcp://{server.host}:{TCP_PORT}"
     return [
         Plan(
             url=tcp if protocol == "tcp" else http,
             protocol=protocol,
             id=f"{check.id}-{protocol}",
-            count=1,
+            count=STREAMS,
+            concurrency=STREAMS,
+            connections=STREAMS,
             messages=endless,
             deadline_s=300.0,
         )
@@ -271,12 +289,11 @@ def _until_admitted(caller: Member, plan: Plan, *, admitted: bool) -> None:
     )
 
 
-def _went_on(check: Check, protocol: str, stream: RunningTraffic) -> None:
-    (outcome,) = _outcomes(stream)
+def _went_on(check: Check, protocol: str, outcome: Outcome) -> None:
     check.expect(outcome.ok, f"the {protocol} stream", expected="no error", seen=outcome.error)
     seen = (outcome.body_bytes, outcome.body_sha256)
     check.equal(seen, (outcome.sent_bytes, outcome.sent_sha256), f"{protocol} bytes back")
-    check.control(outcome.messages_sent > 20, f"{protocol} messages flowed")
+    check.control(outcome.messages_sent > 10, f"{protocol} messages flowed")
     check.expect(
         outcome.longest_gap_ns <= LONGEST_PAUSE_S * 1e9,
         f"longest pause of the {protocol} stream",

@@ -76,14 +76,14 @@ pub enum Mutant {
     ChunkedToHttp10,
     /// Opaque connections are not authorized.
     OpaqueNotEnforced,
+    /// A denied opaque connection is neither carried nor ended.
+    DeniedHeld,
     /// Opaque ports are looked at for HTTP all the same.
     ServerFirstStalls,
     /// The transport header names the port after the right one.
     RouteByWrongPort,
     /// Each request logs an ERROR line.
     LogsError,
-    /// A denied opaque connection is neither carried nor ended.
-    DeniedHeld,
     /// Traffic flows before there is a certificate: outbound as the application sent it.
     LeaksWhileRestarting,
     /// A session is resumed without another look at the client's certificate.
@@ -94,6 +94,8 @@ pub enum Mutant {
     StaleEndpoints,
     /// A control plane that is not heard any more takes its endpoints along.
     ForgetsEndpoints,
+    /// One in a hundred requests is not sent to the application.
+    RequestsLost,
     /// Any change of policy ends opaque connections.
     ResetsOnChange,
 }
@@ -122,15 +124,15 @@ impl Mutant {
             Self::ClientIdKept => "client-id-kept",
             Self::DeniedReachesBackend => "denied-reaches-backend",
             Self::HopByHopKept => "hop-by-hop-kept",
+            Self::NamedFieldsKept => "named-fields-kept",
             Self::RepeatedFieldsLost => "repeated-fields-lost",
             Self::TrailersDropped => "trailers-dropped",
             Self::LengthBesideCoding => "length-beside-coding",
+            Self::PathlessHeld => "pathless-held",
+            Self::RefusedKept => "refused-kept",
             Self::HeadWithBody => "head-with-body",
             Self::HalfCloseLost => "half-close-lost",
             Self::BodyTruncated => "body-truncated",
-            Self::PathlessHeld => "pathless-held",
-            Self::RefusedKept => "refused-kept",
-            Self::NamedFieldsKept => "named-fields-kept",
             Self::BalancerPicksFirst => "balancer-picks-first",
             Self::EwmaIgnoresLatency => "ewma-ignores-latency",
             Self::NoConnectionReuse => "no-connection-reuse",
@@ -140,6 +142,7 @@ impl Mutant {
             Self::UpgradeBroken => "upgrade-broken",
             Self::ChunkedToHttp10 => "chunked-to-http10",
             Self::OpaqueNotEnforced => "opaque-not-enforced",
+            Self::DeniedHeld => "denied-held",
             Self::ServerFirstStalls => "server-first-stalls",
             Self::RouteByWrongPort => "route-by-wrong-port",
             Self::LogsError => "logs-error",
@@ -148,10 +151,10 @@ impl Mutant {
             Self::FirstClientForAll => "first-client-for-all",
             Self::StaleEndpoints => "stale-endpoints",
             Self::ForgetsEndpoints => "forgets-endpoints",
+            Self::RequestsLost => "requests-lost",
             Self::ResetsOnChange => "resets-on-change",
         }
     }
-            Self::DeniedHeld => "denied-held",
 }
 
 /// Whether this defect is alive.

@@ -183,7 +183,8 @@ impl Service {
         interim: &Interim,
         observer: &mut Observer,
     ) -> Result<(Response<Body>, Option<Tunnel>), ProxyError> {
-        if observer.in_flight.is_none() {
+        let is_lost = mutants::active(Mutant::RequestsLost) && fastrand::u32(..100) == 0;
+        if observer.in_flight.is_none() || is_lost {
             return Err(ProxyError::LoadShed);
         }
         if request.version() == Version::HTTP_2 && *request.method() == Method::CONNECT {
