@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use parking_lot::Mutex;
+use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -31,14 +32,14 @@ use self::lookup::Lookup;
 pub use self::profile::{
     Profile, ProfileMatch, ProfileRoute, ResponseClass, ResponseMatch, RetryBudget, WeightedTarget,
 };
-use self::watches::{Task, Watches};
+use self::watches::{Subscription, Task, Watches};
 use crate::config::{self, ControlStreams};
 use crate::control::Client;
 use crate::policy::inbound::ServerPolicy;
 use crate::policy::outbound::{Policy, Queue};
 
-/// Longest wait for a target's first policy. Then its connections are refused, with the reason,
-/// until the policy is there.
+/// Longest wait for the first policy of an outbound target, or of an inbound port that the workload
+/// does not list. Then its connections are refused, with the reason, until the policy is there.
 const POLICY_LIMIT: Duration = Duration::from_secs(10);
 
 /// Inbound ports that are watched at a time only because clients connect to them. An application
@@ -68,6 +69,17 @@ pub struct Settings {
     pub profile_timeout: Duration,
     /// Defaults of inbound ports.
     pub inbound: config::Inbound,
+}
+
+/// Why a client's connection to a port cannot be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NoServerPolicy {
+    /// The controller has not said yet who may come in.
+    #[error("no policy for the port from the control plane within {POLICY_LIMIT:?}")]
+    Unknown,
+    /// There are too many of them.
+    #[error("clients connect to too many ports that the workload does not list")]
+    TooManyPorts,
 }
 
 /// Looks things up in the control plane. Cheap to clone.
@@ -179,23 +191,46 @@ impl Discovery {
         self.0.inbound.contains(&port)
     }
 
-    /// As [`Self::inbound`], of a port that a client named; none when clients have named too many.
-    #[must_use]
-    pub fn inbound_by_client(&self, port: u16) -> Option<watch::Receiver<Arc<ServerPolicy>>> {
-        let limit = self.0.lookup.settings.inbound.ports.len() + MAX_UNLISTED_PORTS;
-        let has_room = self.watches_inbound(port) || self.0.inbound.len() < limit;
-        has_room.then(|| self.inbound(port))
+    /// The policy of an inbound port that a client named.
+    ///
+    /// Of a port that the workload does not list nothing is known before the first client comes, and
+    /// again after each time without one. That client waits: where the controller has not said who
+    /// may come in, the default policy might let in whom the port's own does not. Linkerd's proxy
+    /// does not wait. It judges the first client by the default policy, and ends its connection when
+    /// the policy is there, by when a whole request may have been served. A policy that is known
+    /// holds for as long as the controller cannot be heard.
+    ///
+    /// # Errors
+    /// The reason to refuse the client: there is no policy yet, or clients have named too many ports.
+    pub async fn inbound_by_client(
+        &self,
+        port: u16,
+    ) -> Result<watch::Receiver<Arc<ServerPolicy>>, NoServerPolicy> {
+        let listed = &self.0.lookup.settings.inbound.ports;
+        if listed.contains(&port) {
+            return Ok(self.inbound(port));
+        }
+        let limit = listed.len() + MAX_UNLISTED_PORTS;
+        if !self.watches_inbound(port) && self.0.inbound.len() >= limit {
+            return Err(NoServerPolicy::TooManyPorts);
+        }
+        let policy = self.watch_inbound(port).known_in(POLICY_LIMIT).await;
+        policy.ok_or(NoServerPolicy::Unknown)
     }
 
     /// The policy of an inbound port; the default one until the controller answers.
     #[must_use]
     pub fn inbound(&self, port: u16) -> watch::Receiver<Arc<ServerPolicy>> {
+        self.watch_inbound(port).now()
+    }
+
+    fn watch_inbound(&self, port: u16) -> Subscription<Arc<ServerPolicy>> {
         let lookup = self.0.lookup.clone();
         let default = || Arc::new(ServerPolicy::default_for(&lookup.settings.inbound, port));
         let follow = |feed| self.0.lookup.clone().inbound(port, feed);
         let (subscription, task) = self.0.inbound.subscribe(port, default, follow);
         self.0.spawn(task);
-        subscription.now()
+        subscription
     }
 
     fn looked_up(&self, addr: SocketAddr) -> bool {

@@ -33,7 +33,7 @@ use self::limit::Limiter;
 use self::session::{Announced, Session};
 use crate::config::Config;
 use crate::detect::{self, Tls};
-use crate::discovery::Discovery;
+use crate::discovery::{Discovery, NoServerPolicy};
 use crate::drain;
 use crate::mutants::{self, Mutant};
 use crate::policy::inbound::{Protocol, RateLimit, ServerPolicy};
@@ -172,7 +172,7 @@ impl Inbound {
             policy: RefCell::new(policy),
         };
         let early = match self.is_named(port) {
-            true => Some(self.policy_of(port)?),
+            true => Some(self.policy_of(port).await?),
             false => None,
         };
         if let Some(policy) = &early
@@ -188,7 +188,7 @@ impl Inbound {
         let policy = match early {
             Some(policy) => policy,
             None if hello == Tls::Closed => return Ok(()),
-            None => self.policy_of(port)?,
+            None => self.policy_of(port).await?,
         };
         match hello {
             // If its server speaks first, that is now looked up, and known to the next client.
@@ -230,13 +230,17 @@ impl Inbound {
     /// The policy of a port that a client named.
     ///
     /// # Errors
-    /// When clients have named too many. The default policy might let in whom the port's own does
-    /// not.
-    fn policy_of(&self, port: u16) -> io::Result<watch::Receiver<Arc<ServerPolicy>>> {
-        self.discovery.inbound_by_client(port).ok_or_else(|| {
+    /// When there is none, or clients have named too many ports.
+    async fn policy_of(&self, port: u16) -> io::Result<watch::Receiver<Arc<ServerPolicy>>> {
+        let policy = self.discovery.inbound_by_client(port).await;
+        policy.map_err(|error| {
+            let label = match error {
+                NoServerPolicy::TooManyPorts => "loadshed",
+                NoServerPolicy::Unknown => "unexpected",
+            };
             // The target is of the client's choice, and so no label here.
-            self.telemetry.tcp_error(true, None, "loadshed");
-            io::Error::other("clients connect to too many ports that the workload does not list")
+            self.telemetry.tcp_error(true, None, label);
+            io::Error::other(error)
         })
     }
 

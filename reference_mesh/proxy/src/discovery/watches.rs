@@ -114,10 +114,24 @@ impl<V> Subscription<V> {
 
     /// The receiver once its value is known, or after `limit`.
     pub(super) async fn known(mut self, limit: Duration) -> watch::Receiver<V> {
-        // The sender lives at least as long as this receiver does; late is not an error.
-        let _ = timeout(limit, self.known.wait_for(|known| *known)).await;
-        self.value.mark_unchanged();
+        // Late is not an error.
+        self.wait(limit).await;
         self.value
+    }
+
+    /// The receiver once its value is known; none if it is not after `limit`.
+    pub(super) async fn known_in(mut self, limit: Duration) -> Option<watch::Receiver<V>> {
+        self.wait(limit).await.then_some(self.value)
+    }
+
+    /// Whether the value is known, at the latest after `limit`.
+    async fn wait(&mut self, limit: Duration) -> bool {
+        // The sender lives at least as long as this receiver does.
+        let is_known = timeout(limit, self.known.wait_for(|known| *known))
+            .await
+            .is_ok();
+        self.value.mark_unchanged();
+        is_known
     }
 }
 
@@ -171,6 +185,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     use std::time::Duration;
     use tokio::sync::watch;
+    use tokio::time::{Instant, sleep};
 
     const IDLE: Duration = Duration::from_secs(5);
 
@@ -208,6 +223,27 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_value_nobody_looks_at_is_forgotten() {
         assert_eq!(runs_after_idling(true).await, 2);
+    }
+
+    /// What comes of waiting 10 s for a value that is put in after `delay`, and how long that took.
+    async fn waited_for(delay: Duration) -> (Option<u32>, Duration) {
+        let watches = Watches::new(IDLE);
+        let follow = |feed: Feed<u32>| async move {
+            sleep(delay).await;
+            feed.set(7);
+        };
+        let (subscription, task) = watches.subscribe(1, || 0, follow);
+        tokio::spawn(task.expect("new"));
+        let started = Instant::now();
+        let known = subscription.known_in(Duration::from_secs(10)).await;
+        (known.map(|value| *value.borrow()), started.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_placeholder_is_never_taken_for_a_value() {
+        let second = Duration::from_secs(1);
+        assert_eq!(waited_for(second).await, (Some(7), second));
+        assert_eq!(waited_for(60 * second).await, (None, 10 * second));
     }
 
     #[tokio::test(start_paused = true)]

@@ -73,7 +73,7 @@ impl Inbound {
             client,
             target: SocketAddr::new(original_dst.ip(), port),
             tls,
-            policy: RefCell::new(self.policy_of(port)?),
+            policy: RefCell::new(self.policy_of(port).await?),
         };
         self.serve_session(io.with_prefix(rest.freeze()), session, announced)
             .await

@@ -1,7 +1,13 @@
 //! Who is let in.
 
-use crate::control::server;
-use crate::{CLIENT, EMPTY, Mesh, REQUEST, exchange, plain_state, serve};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use crate::control::{endpoints, server};
+use crate::{CLIENT, EMPTY, Mesh, REQUEST, SERVER, exchange, in_time, plain_state, serve};
 
 #[tokio::test]
 async fn requests_are_judged_by_the_policy_in_force() {
@@ -45,4 +51,33 @@ async fn a_client_outside_the_mesh_is_refused_with_403() {
     let answer = exchange(mesh.dial(), REQUEST).await;
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     assert!(!answer.contains("l5d-proxy-error"), "{answer}");
+}
+
+/// Of a port that the workload does not list nothing is known until somebody asks for it.
+#[tokio::test]
+async fn the_first_client_of_a_port_waits_for_its_policy() {
+    let unlisted: SocketAddr = "10.77.0.2:8081".parse().expect("address");
+    let mesh = Mesh::start(plain_state()).await;
+    let tell_late = |opaque| {
+        mesh.control.state.send_modify(|state| {
+            state.endpoints = endpoints(&[unlisted], Some(SERVER));
+            state.server = server(Some("nobody"), opaque);
+            state.server_delay = Duration::from_millis(300);
+        });
+    };
+    tell_late(false);
+    let served = serve(mesh.server.netns.listen("10.77.0.2:8081"), EMPTY);
+    let answer = exchange(mesh.dial(), REQUEST).await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    served.abort();
+
+    tell_late(true);
+    let other: SocketAddr = "10.77.0.2:8082".parse().expect("address");
+    let listener = mesh.server.netns.listen("10.77.0.2:8082");
+    let mut stream = mesh.client.connect_past_proxy(other);
+    stream.write_all(b"hello").await.expect("write");
+    let end = in_time(stream.read(&mut [0; 16])).await;
+    assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    let accepted = timeout(Duration::from_millis(50), listener.accept()).await;
+    assert!(accepted.is_err(), "the application was reached");
 }

@@ -45,6 +45,8 @@ pub(crate) struct State {
     pub(crate) outbound: OutboundPolicy,
     pub(crate) endpoints: Update,
     pub(crate) server: Server,
+    /// How long a proxy waits for what holds for a port.
+    pub(crate) server_delay: Duration,
     pub(crate) certificate_life: Duration,
 }
 
@@ -148,6 +150,8 @@ impl InboundServerPolicies for Control {
         &self,
         _: Request<PortSpec>,
     ) -> Result<Response<Self::WatchPortStream>, Status> {
+        let delay = self.state.borrow().server_delay;
+        tokio::time::sleep(delay).await;
         Ok(Response::new(self.answers(|state| state.server.clone())))
     }
 }

@@ -53,6 +53,7 @@ fn plain_state() -> State {
         outbound: to_balancer(false),
         endpoints: endpoints(&[app()], Some(SERVER)),
         server: server(None, false),
+        server_delay: Duration::ZERO,
         certificate_life: Duration::from_secs(3600),
     }
 }
