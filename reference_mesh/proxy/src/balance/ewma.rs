@@ -118,6 +118,28 @@ impl Pending {
         }
     }
 
+    /// There was no answer, or one in the application's place, which may take no time. The endpoint
+    /// is taken for no faster than it was, nor than `least`: else all would pick what fails at once.
+    pub fn failed(&mut self, least: Duration) {
+        if let Some(started) = self.started.take() {
+            let now = Instant::now();
+            let took_ns = (now - started).max(least).as_nanos() as f64;
+            let known_ns = self.load.latency_ns(now);
+            self.load.measured(took_ns.max(known_ns), now);
+        }
+    }
+
+    /// The client did not wait for an answer, which would have taken longer than this.
+    pub fn given_up(&mut self) {
+        if let Some(started) = self.started.take() {
+            let now = Instant::now();
+            let waited_ns = (now - started).as_nanos() as f64;
+            if waited_ns > self.load.latency_ns(now) {
+                self.load.measured(waited_ns, now);
+            }
+        }
+    }
+
     /// Nothing is to be learned from how long this takes; it is load for as long as it is there.
     pub fn unmeasured(&mut self) {
         self.started = None;
@@ -177,6 +199,38 @@ mod tests {
         drop(request);
         let done = load.cost(Instant::now());
         assert!((done - 100e6).abs() < 1e6, "{done}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_makes_no_endpoint_faster() {
+        let load = Load::new(MS, Duration::from_secs(10));
+        load.begin().failed(30 * MS);
+        let failed = load.cost(Instant::now());
+        assert!((failed - 30e6).abs() < 1e6, "{failed}");
+        let mut slow = load.begin();
+        advance(100 * MS).await;
+        slow.answered();
+        drop(slow);
+        for _ in 0..1000 {
+            advance(MS).await;
+            load.begin().failed(30 * MS);
+        }
+        let failing = load.cost(Instant::now());
+        assert!((failing - 100e6).abs() < 1e6, "{failing}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_gives_up_tells_how_long_it_waited() {
+        let load = Load::new(10 * MS, Duration::from_secs(10));
+        load.begin().given_up();
+        let idle = load.cost(Instant::now());
+        assert!((idle - 10e6).abs() < 1e6, "{idle}");
+        let mut unanswered = load.begin();
+        advance(100 * MS).await;
+        unanswered.given_up();
+        drop(unanswered);
+        let silent = load.cost(Instant::now());
+        assert!((silent - 100e6).abs() < 1e6, "{silent}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ::http::header::CONNECTION;
 use ::http::uri::Authority;
@@ -16,11 +17,13 @@ use super::target::{Kind, Target, http_routes};
 use crate::balance::Pending;
 use crate::http::error::{Client, ProxyError};
 use crate::http::filters;
-use crate::http::headers::{self, DST_CANONICAL, ORIG_PROTO, PROXY_CONNECTION, REQUIRE_ID};
+use crate::http::headers::{
+    self, DST_CANONICAL, ORIG_PROTO, PROXY_CONNECTION, PROXY_ERROR, REQUIRE_ID,
+};
 use crate::http::{Body, Interim, Reply, Service as HttpService, Tunnel};
 use crate::mutants::{self, Mutant};
 use crate::policy::matching;
-use crate::policy::outbound::Protocol;
+use crate::policy::outbound::{Dispatcher, Protocol};
 use crate::telemetry::Direction;
 
 /// Times that a request is given to another connection because its own had just ended.
@@ -218,10 +221,16 @@ impl HttpService for Service {
 fn begin(choice: &Choice, endpoint: &Rc<Endpoint>, mut pending: Pending) -> Exchange {
     let now = Instant::now();
     pending.sent(now);
+    let failed_rtt = match &choice.backend.policy.dispatcher {
+        Dispatcher::Balance(balance) => balance.load.default_rtt,
+        // Nothing compares a lone endpoint's load.
+        Dispatcher::Forward(_) | Dispatcher::Fail(_) => Duration::ZERO,
+    };
     Exchange {
         endpoint: Rc::clone(endpoint),
         backend: choice.metrics.clone(),
         pending: Some(pending),
+        failed_rtt,
         sent: now,
         answered: false,
     }
@@ -267,6 +276,10 @@ fn reply(answer: Answer, mut observer: Observer) -> Reply<Observer> {
     }
     if let Some(exchange) = &mut observer.exchange {
         exchange.answered();
+        // The peer's proxy answered: a refused dial takes it less time than work takes the others.
+        if response.headers().contains_key(PROXY_ERROR) {
+            exchange.failed();
+        }
         if tunnel.is_some()
             && let Some(pending) = &mut exchange.pending
         {

@@ -34,6 +34,8 @@ pub(super) struct Exchange {
     pub(super) endpoint: Rc<Endpoint>,
     pub(super) backend: BackendRequests,
     pub(super) pending: Option<Pending>,
+    /// The least latency to assume of the endpoint when it fails.
+    pub(super) failed_rtt: Duration,
     pub(super) sent: Instant,
     /// Whether the head of a response came.
     pub(super) answered: bool,
@@ -113,6 +115,13 @@ impl Exchange {
         self.count_request();
     }
 
+    /// Notes that what was answered, if anything was, did not come from the application.
+    pub(super) fn failed(&mut self) {
+        if let Some(pending) = &mut self.pending {
+            pending.failed(self.failed_rtt);
+        }
+    }
+
     /// Counts the request, which is done once it is certain that no other connection will carry it.
     fn count_request(&self) {
         self.endpoint.requests.request();
@@ -120,11 +129,14 @@ impl Exchange {
     }
 
     /// Counts the end of what was answered with `outcome`, or of what was not answered at all.
-    fn ended(self, outcome: Outcome, latency: Duration) {
+    fn ended(mut self, outcome: Outcome, latency: Duration) {
         let outcome = if self.answered {
             outcome
         } else {
             self.count_request();
+            if let Some(pending) = &mut self.pending {
+                pending.given_up();
+            }
             Outcome::failed(None, outcome.error.unwrap_or("UNKNOWN"))
         };
         self.endpoint.requests.response(outcome, latency);
@@ -153,7 +165,11 @@ impl Observer {
     pub(super) fn failed(&mut self, error: &'static str, status: StatusCode) {
         self.error = Some(error);
         self.status = status;
-        if let Some(exchange) = self.exchange.take() {
+        if let Some(mut exchange) = self.exchange.take() {
+            // What is the client's own fault tells nothing of the endpoint but that it was there.
+            if status.is_server_error() {
+                exchange.failed();
+            }
             exchange.ended(Outcome::failed(None, error), self.started.elapsed());
         }
     }

@@ -6,6 +6,7 @@ mod admission;
 mod balancing;
 mod control;
 mod detection;
+mod failing;
 mod http1;
 mod http2;
 mod http2_shared;
