@@ -13,7 +13,7 @@ pub mod headers;
 pub mod orig_proto;
 pub mod task;
 #[cfg(test)]
-mod test_service;
+pub(crate) mod test_service;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -38,7 +38,7 @@ impl Observer for Unobserved {
 }
 
 /// A client's end of a connection, and the proxy's.
-pub(super) async fn connection() -> (TcpStream, Io) {
+pub(crate) async fn connection() -> (TcpStream, Io) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let addr = listener.local_addr().expect("address");
     let (client, accepted) = tokio::join!(TcpStream::connect(addr), listener.accept());
