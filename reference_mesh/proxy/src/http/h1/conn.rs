@@ -44,7 +44,8 @@ pub(super) struct Conn {
     pub(super) sent: bool,
     /// Why the message could not be written whole (client role).
     pub(super) send_error: Option<BodyError>,
-    /// Wakes the task that waits for the response when `send_error` is set.
+    /// Wakes the task that waits for the response: in the client role when `send_error` is set, in
+    /// the server role when the body has been read, as from then on that task reads the socket.
     pub(super) reader: Option<Waker>,
     pub(super) out: Out,
 }

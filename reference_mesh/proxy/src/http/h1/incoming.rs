@@ -39,7 +39,10 @@ impl Incoming {
     ) -> Poll<Option<Result<Frame, BodyError>>> {
         let frame = ready!(self.conn.borrow_mut().poll_frame(cx));
         if self.is_end() {
-            self.give_back();
+            match self.lease.take() {
+                Some(lease) => lease.give_back(&self.conn),
+                None => wake_reader(&self.conn),
+            }
         }
         Poll::Ready(frame)
     }
@@ -51,11 +54,13 @@ impl Incoming {
     pub(in crate::http) fn length(&self) -> Length {
         self.conn.borrow().decoder.length()
     }
+}
 
-    fn give_back(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.give_back(&self.conn);
-        }
+/// Tells the task of the connection that the socket is its own to read again.
+fn wake_reader(conn: &Shared) {
+    let reader = conn.borrow_mut().reader.take();
+    if let Some(reader) = reader {
+        reader.wake();
     }
 }
 

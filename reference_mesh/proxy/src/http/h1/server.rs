@@ -225,9 +225,12 @@ async fn call<O>(
 /// long. Clients that close early are many, those that half-close HTTP are few, and `hyper`, and
 /// with it Linkerd's proxy, decides the same way.
 fn is_client_gone(conn: &mut Conn, cx: &mut Context<'_>) -> bool {
-    conn.decoder.is_done()
-        && conn.read.is_empty()
-        && matches!(conn.poll_read_idle(cx), Poll::Ready(Ok(0) | Err(_)))
+    if !conn.decoder.is_done() {
+        // Whoever reads the body hears from the socket, and tells this task at its end.
+        conn.reader = Some(cx.waker().clone());
+        return false;
+    }
+    conn.read.is_empty() && matches!(conn.poll_read_idle(cx), Poll::Ready(Ok(0) | Err(_)))
 }
 
 /// Writes the body, reporting to `observer`.
