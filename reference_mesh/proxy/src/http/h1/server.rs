@@ -148,11 +148,18 @@ async fn exchange<S: Service>(
         close,
     } = reply;
     let keep_alive = keep_alive && !close && !drain.is_draining() && tunnel.is_none();
-    let encoder = {
+    let (encoder, keep_alive) = {
         let mut conn = conn.borrow_mut();
+        // Of a body that is not here yet the rest may never be read. The head must say so: a client
+        // that sends its next request would find the connection closed.
+        let keep_alive = keep_alive && conn.decoder.is_done();
         // Whatever the client was promised, it now gets the final answer instead.
         conn.owes_continue = false;
-        encode::response(&response, &method, version, keep_alive, conn.out.head())
+        let out = conn.out.head();
+        (
+            encode::response(&response, &method, version, keep_alive, out),
+            keep_alive,
+        )
     };
     let closes = encoder == Encoder::UntilClose;
     if let Some(tunnel) = tunnel {
@@ -163,7 +170,7 @@ async fn exchange<S: Service>(
         return Ok(false);
     }
     send_body(conn, response.into_body(), encoder, &mut observer).await?;
-    Ok(keep_alive && !closes && conn.borrow().decoder.is_done())
+    Ok(keep_alive && !closes)
 }
 
 fn begin(

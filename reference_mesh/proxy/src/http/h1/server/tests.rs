@@ -81,3 +81,19 @@ async fn a_client_that_goes_after_its_upload_is_noticed() {
     let closed = served.expect("noticed").expect("served");
     assert_eq!(closed, Closed::Normally);
 }
+
+#[tokio::test]
+async fn an_answer_before_the_body_says_that_the_connection_closes() {
+    let (mut client, io) = connection().await;
+    let (_trigger, mut watch) = drain::channel();
+    client.write_all(POST).await.expect("write");
+    let service = Quiet::default();
+    let seen = async {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.expect("read");
+        answer
+    };
+    let (closed, answer) = tokio::join!(serve(io, &service, &mut watch), seen);
+    assert_eq!(closed.expect("served"), Closed::Normally);
+    assert!(answer.contains("connection: close"), "{answer}");
+}
