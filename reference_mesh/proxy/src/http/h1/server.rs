@@ -65,8 +65,11 @@ pub async fn serve<S: Service>(
 ) -> io::Result<Closed> {
     let conn = Rc::new(RefCell::new(Conn::new(io)));
     let interim = Interim::default();
+    // One wait for all requests, of which each would have to enter it among all that wait.
+    let mut idle = drain.clone();
+    let mut draining = pin!(idle.signaled_to_idle());
     loop {
-        match next_request(&conn, drain).await? {
+        match next_request(&conn, draining.as_mut()).await? {
             Next::Closed => return Ok(Closed::Normally),
             Next::Refused(refusal) => {
                 refuse(conn, refusal).await?;
@@ -83,8 +86,10 @@ pub async fn serve<S: Service>(
 }
 
 /// Waits for a request; a draining proxy takes the one that has arrived, and waits no longer.
-async fn next_request(conn: &Shared, drain: &mut drain::Watch) -> io::Result<Next> {
-    let mut draining = pin!(drain.signaled_to_idle());
+async fn next_request(
+    conn: &Shared,
+    mut draining: Pin<&mut impl Future<Output = ()>>,
+) -> io::Result<Next> {
     // Made when a head has begun and not ended, which for most never happens.
     let mut limit: Option<Pin<Box<Sleep>>> = None;
     let mut arrival = Arrival::default();
