@@ -45,7 +45,7 @@ pub(super) fn endpoint(
         .map(|authority| authority.authority_override);
     let meta = EndpointMeta {
         labels: merge(set_labels, &value.metric_labels),
-        tls: value.tls_identity.and_then(server_tls),
+        tls: value.tls_identity.map(server_tls).transpose()?,
         protocol_hint: match hint.protocol {
             None => ProtocolHint::Unknown,
             Some(pb::protocol_hint::Protocol::H2(_)) => ProtocolHint::H2,
@@ -81,21 +81,32 @@ fn transport_port(port: u32) -> Option<u16> {
         .filter(|port| (1..u16::MAX).contains(port))
 }
 
-/// The identity to ask for. One that cannot be used is none: the endpoint is then plain text, as it
-/// is in linkerd2-proxy.
-fn server_tls(value: pb::TlsIdentity) -> Option<ServerTls> {
+/// The identity to ask for.
+///
+/// An endpoint that has one of which nothing can be made is not used: it was announced as meshed, and
+/// would get in plain text what is meant for a peer. linkerd2-proxy sends it plain text.
+fn server_tls(value: pb::TlsIdentity) -> Result<ServerTls, Invalid> {
     use pb::tls_identity::Strategy;
-    let (id, own_name) = match value.strategy? {
-        Strategy::DnsLikeIdentity(dns) => {
-            let id = Id::parse_dns(&dns.name).ok()?;
+    let invalid = |error| Invalid::new(format!("invalid endpoint identity: {error}"));
+    let (id, own_name) = match value.strategy {
+        None => {
+            return Err(Invalid::new(
+                "endpoint identity of a kind that is not known",
+            ));
+        }
+        Some(Strategy::DnsLikeIdentity(dns)) => {
+            let id = Id::parse_dns(&dns.name).map_err(invalid)?;
             let name = id.to_string();
             (id, Some(name))
         }
-        Strategy::UriLikeIdentity(uri) => (Id::parse_uri(&uri.uri).ok()?, None),
+        Some(Strategy::UriLikeIdentity(uri)) => (Id::parse_uri(&uri.uri).map_err(invalid)?, None),
     };
-    let name = value.server_name.map(|name| name.name).or(own_name)?;
-    DnsName::try_from(name.as_str()).ok()?;
-    Some(ServerTls {
+    let name = value.server_name.map(|name| name.name).or(own_name);
+    let name = name.ok_or_else(|| Invalid::new("endpoint identity without a server name"))?;
+    if DnsName::try_from(name.as_str()).is_err() {
+        return Err(Invalid::new(format!("invalid server name {name:?}")));
+    }
+    Ok(ServerTls {
         id,
         server_name: name.into(),
     })
@@ -136,11 +147,52 @@ fn http2_params(value: pb::Http2ClientParams) -> Http2Params {
 
 #[cfg(test)]
 mod tests {
-    use super::http2_params;
+    use super::{Endpoint, Invalid, http2_params};
     use crate::http::h2::Settings;
     use linkerd2_proxy_api::destination::Http2ClientParams;
     use linkerd2_proxy_api::destination::http2_client_params::{FlowControl, Internals, KeepAlive};
+    use linkerd2_proxy_api::destination::tls_identity::{
+        DnsLikeIdentity, Strategy, UriLikeIdentity,
+    };
+    use linkerd2_proxy_api::destination::{TlsIdentity, WeightedAddr};
+    use std::net::SocketAddr;
     use std::time::Duration;
+
+    fn of_identity(identity: Option<TlsIdentity>) -> Result<Endpoint, Invalid> {
+        let addr: SocketAddr = "10.1.0.1:80".parse().expect("valid");
+        Endpoint::try_from(WeightedAddr {
+            addr: Some(addr.into()),
+            tls_identity: identity,
+            ..Default::default()
+        })
+    }
+
+    #[test]
+    fn only_an_endpoint_without_an_identity_is_plain_text() {
+        let named = |strategy| {
+            Some(TlsIdentity {
+                strategy,
+                server_name: None,
+            })
+        };
+        let dns = |name: &str| {
+            let name = name.to_owned();
+            named(Some(Strategy::DnsLikeIdentity(DnsLikeIdentity { name })))
+        };
+        let uri = "spiffe://a/b".to_owned();
+        let uri = named(Some(Strategy::UriLikeIdentity(UriLikeIdentity { uri })));
+        assert!(of_identity(None).expect("plain").meta.tls.is_none());
+        assert!(
+            of_identity(dns("api.ns"))
+                .expect("meshed")
+                .meta
+                .tls
+                .is_some()
+        );
+        for unusable in [named(None), dns(""), dns("no name"), uri] {
+            assert!(of_identity(unusable.clone()).is_err(), "{unusable:?}");
+        }
+    }
 
     fn seconds(seconds: i64) -> Option<prost_types::Duration> {
         Some(prost_types::Duration { seconds, nanos: 0 })

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use linkerd2_proxy_api::destination::destination_client::DestinationClient;
 use linkerd2_proxy_api::destination::update::Update as Change;
-use linkerd2_proxy_api::destination::{GetDestination, Update};
+use linkerd2_proxy_api::destination::{DestinationProfile, GetDestination, Update};
 use linkerd2_proxy_api::inbound::inbound_server_policies_client::InboundServerPoliciesClient;
 use linkerd2_proxy_api::inbound::{PortSpec, Server};
 use linkerd2_proxy_api::outbound::outbound_policies_client::OutboundPoliciesClient;
@@ -95,9 +95,17 @@ impl Lookup {
                 .await
         };
         let profile = match timeout(FALLBACK_PROFILE_LIMIT, first).await {
-            Ok(Ok(Some(profile))) => Profile::from(profile),
-            _ => Profile::default(),
+            Ok(Ok(Some(profile))) => profile,
+            _ => DestinationProfile::default(),
         };
+        let names_endpoint = profile.endpoint.is_some();
+        let profile = Profile::from(profile);
+        if names_endpoint && profile.endpoint.is_none() {
+            // It may be meshed, and then gets no plain text.
+            return Policy::invalid(format!(
+                "the endpoint that the profile of {addr} names cannot be used"
+            ));
+        }
         let endpoint = profile.endpoint.unwrap_or_else(|| Endpoint::plain(addr));
         Policy::forward(endpoint, profile.opaque, detect_timeout, queue)
     }
@@ -210,10 +218,13 @@ fn apply(
     }
     match change {
         Change::Add(set) => {
-            for addr in set.addrs {
-                match endpoint(addr, &set.metric_labels) {
+            for value in set.addrs {
+                let addr = value.addr.and_then(|addr| address(addr).ok());
+                // What was known of it before holds no more.
+                addr.map(|addr| known.remove(&addr));
+                match endpoint(value, &set.metric_labels) {
                     Ok(endpoint) => drop(known.insert(endpoint.addr, endpoint)),
-                    Err(error) => tracing::warn!(path, %error, "endpoint ignored"),
+                    Err(error) => tracing::warn!(path, ?addr, %error, "endpoint ignored"),
                 }
             }
         }

@@ -306,6 +306,20 @@ async fn a_target_without_policy_is_what_its_profile_says() {
     );
 }
 
+/// Plain text would go to a workload that was announced as meshed.
+#[tokio::test]
+async fn a_target_whose_profile_names_an_unusable_identity_gets_nothing() {
+    let profile = DestinationProfile {
+        endpoint: Some(weighted(TARGET, Some("no name"))),
+        ..Default::default()
+    };
+    let policies = vec![vec![Err(Status::not_found("no such target"))]];
+    let world = world(policies, vec![vec![Ok(profile)]], Vec::new()).await;
+    let policy = world.discovery.outbound_policy(target()).await;
+    let protocol = policy.borrow().protocol.clone();
+    assert!(matches!(protocol, Protocol::Invalid(_)), "{protocol:?}");
+}
+
 #[tokio::test]
 async fn a_target_outside_the_networks_is_not_looked_up() {
     let world = world(Vec::new(), Vec::new(), Vec::new()).await;
@@ -411,4 +425,20 @@ fn the_first_update_of_a_stream_replaces_the_set() {
     let state = apply("web", &mut known, remove(&[b]), false).expect("changed");
     assert_eq!(state, EndpointsState::Empty { exists: true });
     assert!(apply("web", &mut known, Update { update: None }, false).is_none());
+}
+
+#[test]
+fn an_endpoint_whose_identity_becomes_unusable_is_dropped() {
+    let mut known = Default::default();
+    let (a, b) = ("10.1.0.1:80", "10.1.0.2:80");
+    apply("web", &mut known, add(&[a, b]), true);
+    let set = WeightedAddrSet {
+        addrs: vec![weighted(a, Some("no name"))],
+        metric_labels: Default::default(),
+    };
+    let update = Update {
+        update: Some(update::Update::Add(set)),
+    };
+    let state = apply("web", &mut known, update, false).expect("changed");
+    assert_eq!(addresses(&state), [b]);
 }
