@@ -110,6 +110,7 @@ impl Discovery {
                 destination,
                 policy,
                 settings: Arc::new(settings),
+                told: Arc::default(),
             },
             outbound: Watches::new(outbound_idle),
             profiles: Watches::new(outbound_idle),

@@ -11,6 +11,8 @@ pub mod meta;
 pub mod outbound;
 mod outbound_proto;
 pub(crate) mod proto;
+mod unenforced;
 
 pub use self::meta::Meta;
 pub use self::proto::Invalid;
+pub use self::unenforced::unenforced;

@@ -1,6 +1,6 @@
 //! The four look-ups, each as a task that follows one stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use linkerd2_proxy_api::inbound::{PortSpec, Server};
 use linkerd2_proxy_api::outbound::outbound_policies_client::OutboundPoliciesClient;
 use linkerd2_proxy_api::outbound::traffic_spec::Target as TrafficTarget;
 use linkerd2_proxy_api::outbound::{OutboundPolicy, TrafficSpec};
+use parking_lot::Mutex;
 use tokio::time::timeout;
 use tonic::Code;
 
@@ -24,9 +25,12 @@ use crate::control::Client;
 use crate::mutants::{self, Mutant};
 use crate::policy::inbound::ServerPolicy;
 use crate::policy::outbound::Policy;
+use crate::policy::{Meta, unenforced};
 
 /// How long a target without policy waits for its profile, which may name an endpoint.
 const FALLBACK_PROFILE_LIMIT: Duration = Duration::from_secs(1);
+/// Parents of whose policies is remembered what was told. There are more only by churn.
+const MAX_TOLD: usize = 1000;
 /// Largest message that is taken. A service with thousands of endpoints is a few MiB.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
@@ -36,7 +40,12 @@ pub(super) struct Lookup {
     pub(super) destination: Client,
     pub(super) policy: Client,
     pub(super) settings: Arc<Settings>,
+    pub(super) told: Arc<Told>,
 }
+
+/// Which parents were told of, and of what. Watches come and go, the log is to say it once.
+#[derive(Debug, Default)]
+pub(super) struct Told(Mutex<HashSet<(Arc<Meta>, BTreeSet<&'static str>)>>);
 
 // === impl Lookup ===
 
@@ -58,6 +67,11 @@ impl Lookup {
                 tracing::warn!(%addr, %error, "Client policy misconfigured");
                 Policy::invalid(error.to_string())
             });
+            if let Some(parts) = self.told.news_of(&policy) {
+                let (kind, name) = (policy.parent.kind(), policy.parent.name());
+                let namespace = policy.parent.namespace();
+                tracing::warn!(%addr, kind, namespace, name, "Not enforced by this version: {parts}");
+            }
             feed.set(Arc::new(policy));
         };
         let mut follower = Follower::new(&self.policy, self.settings.streams);
@@ -199,6 +213,24 @@ impl Lookup {
             path: path.to_owned(),
             context_token: self.settings.context_token.clone(),
         }
+    }
+}
+
+// === impl Told ===
+
+impl Told {
+    /// What of `policy` is not enforced, if that was not told of its parent yet.
+    fn news_of(&self, policy: &Policy) -> Option<String> {
+        let parts = unenforced(policy);
+        if parts.is_empty() {
+            return None;
+        }
+        let mut told = self.0.lock();
+        if told.len() >= MAX_TOLD {
+            told.clear();
+        }
+        let is_new = told.insert((Arc::clone(&policy.parent), parts.clone()));
+        is_new.then(|| Vec::from_iter(parts).join(", "))
     }
 }
 

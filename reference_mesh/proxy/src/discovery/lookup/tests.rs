@@ -30,12 +30,12 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
-use super::apply;
+use super::{Told, apply};
 use crate::config::{Config, ControlAddr, ControlStreams};
 use crate::control::{Client, Resolver};
 use crate::discovery::{Discovery, EndpointsState, Settings};
 use crate::policy::inbound::Protocol as InboundProtocol;
-use crate::policy::outbound::{Dispatcher, Distribution, Policy, Protocol, Queue};
+use crate::policy::outbound::{Dispatcher, Distribution, FailureAccrual, Policy, Protocol, Queue};
 use crate::telemetry::Telemetry;
 use crate::tls::test_pki::Authority;
 
@@ -441,4 +441,28 @@ fn an_endpoint_whose_identity_becomes_unusable_is_dropped() {
     };
     let state = apply("web", &mut known, update, false).expect("changed");
     assert_eq!(addresses(&state), [b]);
+}
+
+#[test]
+fn what_a_policy_asks_for_in_vain_is_told_once() {
+    let endpoint = crate::discovery::Endpoint::plain(target());
+    let queue = settings().queue;
+    let mut policy = Policy::forward(endpoint, false, Duration::from_secs(10), queue);
+    let told = Told::default();
+    assert_eq!(told.news_of(&policy), None, "all of it is enforced");
+    let Protocol::Detect { http1, .. } = &mut policy.protocol else {
+        panic!("{policy:?}");
+    };
+    http1.accrual = FailureAccrual::Consecutive {
+        max_failures: 7,
+        backoff: crate::policy::outbound::Backoff {
+            min: Duration::from_secs(1),
+            max: Duration::from_secs(60),
+            jitter_ratio: 0.5,
+        },
+    };
+    assert_eq!(told.news_of(&policy).as_deref(), Some("failure accrual"));
+    assert_eq!(told.news_of(&policy), None, "told already");
+    policy.parent = crate::policy::Meta::default_named("another");
+    assert!(told.news_of(&policy).is_some());
 }
