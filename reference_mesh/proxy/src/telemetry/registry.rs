@@ -1,7 +1,7 @@
 //! The series of all metrics: found by labels, written as text, forgotten when idle.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,13 +22,14 @@ pub struct Telemetry(Arc<Inner>);
 
 struct Inner {
     retain_idle: Duration,
-    /// By name. Locked when a handle is made and when metrics are scraped, never by a request.
+    /// By name. Locked when a handle is made, and for copies of handles when metrics are scraped;
+    /// never by a request.
     families: Mutex<BTreeMap<&'static str, Family>>,
 }
 
 struct Family {
     definition: &'static Definition,
-    series: IndexMap<LabelSet, Series>,
+    series: IndexMap<Arc<LabelSet>, Series>,
 }
 
 struct Series {
@@ -126,25 +127,40 @@ impl Telemetry {
         });
         let full = family.series.len() >= MAX_SERIES && !family.series.contains_key(&labels);
         let labels = if full { LabelSet::new() } else { labels };
-        let series = family.series.entry(labels).or_insert_with(|| Series {
-            metric: Metric::new(definition.kind),
-            idle_since: None,
-        });
+        let series = family
+            .series
+            .entry(Arc::new(labels))
+            .or_insert_with(|| Series {
+                metric: Metric::new(definition.kind),
+                idle_since: None,
+            });
         series.idle_since = None;
         series.metric.clone()
     }
 
     /// Appends all series in the Prometheus text format, and forgets those idle for too long.
     pub fn encode(&self, out: &mut String) {
-        let now = Instant::now();
-        let mut families = self.0.families.lock();
-        for family in families.values_mut() {
-            family.forget_idle(now, self.0.retain_idle);
-            family.encode(out);
-        }
-        drop(families);
+        self.write(out);
         super::spans::encode(out);
         super::process::encode(out);
+    }
+
+    /// Writes family by family, of which only the handles are copied under the lock: connections of
+    /// the data thread wait for it.
+    fn write(&self, out: &mut impl Write) {
+        let now = Instant::now();
+        let names: Vec<_> = self.0.families.lock().keys().copied().collect();
+        for name in names {
+            let (definition, series) = {
+                let mut families = self.0.families.lock();
+                let Some(family) = families.get_mut(name) else {
+                    continue;
+                };
+                family.forget_idle(now, self.0.retain_idle);
+                (family.definition, family.handles())
+            };
+            write_family(out, definition, &series);
+        }
     }
 
     /// Forgets series idle for too long, for processes that nobody scrapes.
@@ -198,19 +214,11 @@ impl Family {
         });
     }
 
-    fn encode(&self, out: &mut String) {
-        if self.series.is_empty() {
-            return;
-        }
-        let Definition { name, help, kind } = self.definition;
-        write_head(out, name, help, kind.name());
-        for (labels, series) in &self.series {
-            match &series.metric {
-                Metric::Counter(counter) => write_sample(out, name, "", labels, counter.value()),
-                Metric::Gauge(gauge) => write_sample(out, name, "", labels, gauge.value()),
-                Metric::Histogram(histogram) => write_histogram(out, name, labels, histogram),
-            }
-        }
+    fn handles(&self) -> Vec<(Arc<LabelSet>, Metric)> {
+        let series = self.series.iter();
+        series
+            .map(|(labels, series)| (Arc::clone(labels), series.metric.clone()))
+            .collect()
     }
 }
 
@@ -240,15 +248,30 @@ impl Unit {
     }
 }
 
+fn write_family(out: &mut impl Write, definition: &Definition, series: &[(Arc<LabelSet>, Metric)]) {
+    if series.is_empty() {
+        return;
+    }
+    let Definition { name, help, kind } = definition;
+    write_head(out, name, help, kind.name());
+    for (labels, metric) in series {
+        match metric {
+            Metric::Counter(counter) => write_sample(out, name, "", labels, counter.value()),
+            Metric::Gauge(gauge) => write_sample(out, name, "", labels, gauge.value()),
+            Metric::Histogram(histogram) => write_histogram(out, name, labels, histogram),
+        }
+    }
+}
+
 /// Writes the two comment lines of a metric.
-pub(super) fn write_head(out: &mut String, name: &str, help: &str, kind: &str) {
+pub(super) fn write_head(out: &mut impl Write, name: &str, help: &str, kind: &str) {
     // Writing to a string cannot fail.
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
 /// Writes one sample.
 pub(super) fn write_sample(
-    out: &mut String,
+    out: &mut impl Write,
     name: &str,
     suffix: &str,
     labels: &LabelSet,
@@ -263,7 +286,7 @@ pub(super) fn write_sample(
     };
 }
 
-fn write_histogram(out: &mut String, name: &str, labels: &LabelSet, histogram: &Histogram) {
+fn write_histogram(out: &mut impl Write, name: &str, labels: &LabelSet, histogram: &Histogram) {
     let mut count = 0;
     for (bound, total) in histogram.cumulative() {
         let bound = bound.map_or("+Inf".to_owned(), |bound| histogram.unit().write(bound));
@@ -354,6 +377,27 @@ mod tests {
         let text = text(&telemetry);
         assert!(!text.contains("idle") && text.contains("held"), "{text}");
         drop(held);
+    }
+
+    /// Asks at each piece of text whether a handle can be made.
+    struct Asking<'a>(&'a Telemetry);
+
+    impl std::fmt::Write for Asking<'_> {
+        fn write_str(&mut self, _: &str) -> std::fmt::Result {
+            assert!(self.0.0.families.try_lock().is_some(), "locked");
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_scrape_to_be_written() {
+        let telemetry = Telemetry::new(Duration::from_secs(600));
+        let labels = LabelSet::new().with("a", "b");
+        telemetry.counter(&REQUESTS, labels.clone()).increment();
+        telemetry
+            .histogram(&LATENCY, labels)
+            .observe(Duration::ZERO);
+        telemetry.write(&mut Asking(&telemetry));
     }
 
     #[tokio::test]
