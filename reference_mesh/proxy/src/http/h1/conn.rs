@@ -16,15 +16,15 @@ use crate::transport::Io;
 /// Bytes that are copied together before they are written; larger pieces are written in place.
 const COALESCE_BYTES: usize = 16 * 1024;
 
-/// Room for one read of a body.
-const BODY_READ_BYTES: usize = 16 * 1024;
+/// One read.
+const READ_BYTES: usize = 16 * 1024;
 
 /// Answer to `Expect: 100-continue`, sent when the body is first wanted.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 thread_local! {
-    /// Where reads land while a connection waits for a head, so that waiting costs it no buffer.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; 16 * 1024].into_boxed_slice());
+    /// Where reads land while a connection waits, so that waiting costs it no buffer.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
 }
 
 /// A connection that its body and its driver share on the data thread.
@@ -36,6 +36,8 @@ pub(super) struct Conn {
     pub(super) io: Io,
     /// Read and not consumed.
     pub(super) read: BytesMut,
+    /// Whether the last read of a body brought as much as it could.
+    bulk: bool,
     /// Where the body that is being received ends.
     pub(super) decoder: Decoder,
     /// Whether the client waits for a 100 before it sends the body.
@@ -65,6 +67,7 @@ impl Conn {
         Self {
             io,
             read: BytesMut::new(),
+            bulk: false,
             decoder: Decoder::Done,
             owes_continue: false,
             sent: true,
@@ -84,9 +87,20 @@ impl Conn {
         })
     }
 
+    /// Reads what has come of the body. Small pieces are copied, so that each costs what it holds, and
+    /// waiting for them nothing; as long as more comes than one read takes, it lands where it stays.
     fn poll_read_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.read.reserve(BODY_READ_BYTES);
-        pin!(self.io.read_buf(&mut self.read)).poll(cx)
+        let read = if self.bulk {
+            self.read.reserve(READ_BYTES);
+            pin!(self.io.read_buf(&mut self.read)).poll(cx)
+        } else {
+            self.poll_read_idle(cx)
+        };
+        self.bulk = matches!(read, Poll::Ready(Ok(len)) if len >= READ_BYTES);
+        if read.is_pending() && self.read.is_empty() {
+            self.read = BytesMut::new();
+        }
+        read
     }
 
     /// The next piece of the body that is being received.
@@ -197,5 +211,62 @@ impl Out {
         let large = written.min(self.large.len());
         self.large.advance(large);
         self.tail = &self.tail[written - large..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Conn, Decoder};
+    use crate::http::body::{Frame, Length};
+    use crate::http::test_service::connection;
+    use std::future::poll_fn;
+    use std::task::Poll;
+    use tokio::io::AsyncWriteExt as _;
+
+    #[tokio::test]
+    async fn a_body_costs_what_there_is_of_it() {
+        let (mut peer, io) = connection().await;
+        let mut conn = Conn::new(io);
+        conn.decoder = Decoder::for_length(Length::Unknown);
+        for _ in 0..10 {
+            peer.write_all(b"5\r\nhello\r\n").await.expect("write");
+            let frame = poll_fn(|cx| conn.poll_frame(cx)).await;
+            let Some(Ok(Frame::Data(data))) = frame else {
+                panic!("{frame:?}");
+            };
+            assert_eq!(&data[..], b"hello");
+            assert!(conn.read.capacity() < 64, "{}", conn.read.capacity());
+        }
+        let waits = poll_fn(|cx| Poll::Ready(conn.poll_frame(cx).is_pending())).await;
+        assert!(waits && conn.read.capacity() == 0, "nothing has come");
+    }
+
+    #[tokio::test]
+    async fn a_large_body_is_read_in_large_pieces() {
+        const BYTES: usize = 1 << 20;
+        let (mut peer, io) = connection().await;
+        let mut conn = Conn::new(io);
+        conn.decoder = Decoder::for_length(Length::Known(BYTES as u64));
+        let sent = async {
+            for byte in 0..16 {
+                peer.write_all(&[byte; BYTES / 16]).await.expect("write");
+            }
+        };
+        let received = async {
+            let mut received = Vec::new();
+            let mut pieces = 0;
+            while let Some(frame) = poll_fn(|cx| conn.poll_frame(cx)).await {
+                let Ok(Frame::Data(data)) = frame else {
+                    panic!("{frame:?}");
+                };
+                received.extend_from_slice(&data);
+                pieces += 1;
+            }
+            (received, pieces)
+        };
+        let ((), (received, pieces)) = tokio::join!(sent, received);
+        let whole = (0..16).flat_map(|byte| [byte; BYTES / 16]);
+        assert!(received.into_iter().eq(whole));
+        assert!(pieces < 200, "{pieces}");
     }
 }
