@@ -30,8 +30,10 @@ fn main() -> ExitCode {
     let filter = env
         .get("LINKERD2_PROXY_LOG")
         .filter(|filter| !filter.is_empty());
-    let level = match log::init(filter.as_deref().unwrap_or(log::DEFAULT_FILTER), format) {
-        Ok(level) => level,
+    // Last to go, after what is said at the end.
+    let (level, _flush) = match log::init(filter.as_deref().unwrap_or(log::DEFAULT_FILTER), format)
+    {
+        Ok(started) => started,
         Err(error) => {
             eprintln!("LINKERD2_PROXY_LOG: {error}");
             return ExitCode::from(BAD_CONFIG);

@@ -1,10 +1,14 @@
 //! The log: what is written, and how. Both can be asked for in Linkerd's words.
+//!
+//! Lines are written by a thread of their own. Whoever reads them may stop to, and clients decide how
+//! many there are: traffic waits for neither. What there is no room for is dropped and counted.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use thiserror::Error;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
@@ -14,6 +18,12 @@ pub const DEFAULT_FILTER: &str = "warn,linkerd=info,meshmark_proxy=info";
 
 /// Longest filter that is taken, in bytes.
 const MAX_FILTER_BYTES: usize = 4096;
+
+/// Lines that wait to be written. More than a start or a change of policy makes at once.
+const MAX_WAITING_LINES: usize = 1024;
+
+/// Lines of this process's log that were dropped.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +44,9 @@ struct Inner {
     /// As it was asked for: the parsed form also has the names that stand in for Linkerd's.
     text: Mutex<String>,
 }
+
+/// Dropped at the end of the process, it gives the lines that wait a moment to be written.
+pub struct Flush(#[expect(dead_code, reason = "held for its drop")] WorkerGuard);
 
 /// A filter that cannot be used.
 #[derive(Debug, Error)]
@@ -56,9 +69,11 @@ pub enum Error {
 ///
 /// # Errors
 /// When the filter does not parse, or a log was started before.
-pub fn init(filter: &str, format: Format) -> Result<Level, Error> {
+pub fn init(filter: &str, format: Format) -> Result<(Level, Flush), Error> {
     let (layer, handle) = reload::Layer::new(parse(filter)?);
-    let lines = fmt::layer().with_writer(io::stderr);
+    let (writer, flush) = beside(io::stderr());
+    let dropped = writer.error_counter();
+    let lines = fmt::layer().with_writer(writer);
     let lines = match format {
         Format::Plain => {
             Box::new(lines.with_ansi(false)) as Box<dyn tracing_subscriber::Layer<_> + Send + Sync>
@@ -69,10 +84,27 @@ pub fn init(filter: &str, format: Format) -> Result<Level, Error> {
         .with(layer)
         .with(lines)
         .try_init()?;
-    Ok(Level(Arc::new(Inner {
+    let _ = DROPPED.set(dropped);
+    let level = Level(Arc::new(Inner {
         handle,
         text: Mutex::new(filter.to_owned()),
-    })))
+    }));
+    Ok((level, flush))
+}
+
+/// Lines that were dropped, as `/metrics` tells; none when no log was started.
+pub(super) fn dropped_lines() -> Option<usize> {
+    DROPPED.get().map(ErrorCounter::dropped_lines)
+}
+
+/// A writer to `out` that waits for nothing.
+fn beside(out: impl io::Write + Send + 'static) -> (NonBlocking, Flush) {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(MAX_WAITING_LINES)
+        .thread_name("log")
+        .finish(out);
+    (writer, Flush(guard))
 }
 
 // === impl Level ===
@@ -122,7 +154,8 @@ fn translate(directive: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, parse, translate};
+    use super::{Error, MAX_WAITING_LINES, beside, parse, translate};
+    use std::io::{Read as _, Write as _};
 
     #[test]
     fn linkerds_name_stands_for_this_proxy() {
@@ -138,5 +171,25 @@ mod tests {
     fn bad_filters_are_refused() {
         assert!(matches!(parse("linkerd=loud"), Err(Error::Filter(..))));
         assert!(matches!(parse(&"x".repeat(5000)), Err(Error::TooLong)));
+    }
+
+    /// It holds 64 KiB, which the first lines fill.
+    #[test]
+    fn a_log_that_nobody_reads_costs_lines_and_no_time() {
+        let (mut reader, pipe) = std::io::pipe().expect("pipe");
+        let (mut writer, flush) = beside(pipe);
+        let line = [b'x'; 1000];
+        for _ in 0..10 * MAX_WAITING_LINES {
+            writer.write_all(&line).expect("no failure either");
+        }
+        let dropped = writer.error_counter().dropped_lines();
+        assert!(dropped > 8 * MAX_WAITING_LINES, "{dropped}");
+        let read = std::thread::spawn(move || {
+            let mut lines = Vec::new();
+            reader.read_to_end(&mut lines).map(|_| lines.len() / 1000)
+        });
+        drop((writer, flush));
+        let written = read.join().expect("joined").expect("read");
+        assert_eq!(written + dropped, 10 * MAX_WAITING_LINES);
     }
 }

@@ -48,6 +48,8 @@ pub(super) fn started() {
 }
 
 /// Appends the metrics of the process. What `/proc` does not tell is left out.
+// Precision is lost only above 2^53 lines.
+#[allow(clippy::cast_precision_loss)]
 pub(super) fn encode(out: &mut String) {
     let none = LabelSet::new();
     let mut write = |name: &str, kind: &str, help: &str, labels: &LabelSet, value: f64| {
@@ -84,6 +86,15 @@ pub(super) fn encode(out: &mut String) {
         &none,
         unix_now(),
     );
+    if let Some(dropped) = super::log::dropped_lines() {
+        write(
+            "log_lines_dropped_total",
+            "counter",
+            "Log lines for which there was no room: standard error took none.",
+            &none,
+            dropped as f64,
+        );
+    }
     for (name, kind, help, value) in from_proc() {
         write(name, kind, help, &none, value);
     }
