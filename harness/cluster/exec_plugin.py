@@ -48,7 +48,8 @@ def usable(plugin: Mapping[str, Any], cluster: Mapping[str, Any], context: str) 
 
 def _try(plugin: Mapping[str, Any], context: str) -> None:
     command = [str(plugin.get("command", "")), *(plugin.get("args") or ())]
-    named = f"context {context}: its user's plugin `{' '.join(command)}`"
+    # By its name alone: its arguments may hold a secret.
+    named = f"context {context}: its user's plugin `{command[0]}`"
     try:
         done = subprocess.run(
             command,

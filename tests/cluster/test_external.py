@@ -195,10 +195,12 @@ def test_a_plugin_that_gives_no_token_is_named(
 
 
 def test_a_plugin_that_is_not_there_is_told_with_its_hint(write: Write) -> None:
-    user = {"exec": {"apiVersion": V1, "command": "no-such-plugin", "installHint": "get it so"}}
+    exec_ = {"apiVersion": V1, "command": "no-such-plugin", "installHint": "get it so"}
+    user = {"exec": exec_ | {"args": ["--client-secret=hush"]}}
     user["exec"]["interactiveMode"] = "Never"
     write(server="http://127.0.0.1:1", user=user)
-    with pytest.raises(EnvironmentLacks, match=r"`no-such-plugin` cannot be run .*: get it so"):
+    told = r"`no-such-plugin` cannot be run .*: get it so"  # and not its arguments
+    with pytest.raises(EnvironmentLacks, match=told):
         external("far")
 
 
