@@ -1,6 +1,9 @@
 """
 What a run says in the terminal: one line per check as it ends, and one last line.
 
+What did not pass is told again above the last line, as pytest's own summary does: the lines of the
+checks after it have pushed it off the screen, and a CI's page shows the end of a log first.
+
 Words and marks carry the meaning, colour only repeats it, so that a log file and NO_COLOR lose
 nothing.
 """
@@ -30,6 +33,8 @@ _MARKS = {
     Verdict.UNSUPPORTED: ("-", "cyan"),
     Verdict.NOT_IMPLEMENTED: ("·", "cyan"),
 }
+_TOLD_AGAIN = (Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE)
+_AT_MOST_AGAIN = 8
 _WIPE = "\r\x1b[2K"
 _TITLE_WIDTH = 54
 _WIDTH = 100
@@ -43,6 +48,7 @@ class Teller:
         self._writer = writer
         self._alive = alive
         self._told = 0
+        self._last: CheckRecord | None = None
 
     def line(self, text: str) -> None:
         """One line of progress."""
@@ -64,20 +70,27 @@ class Teller:
         """One check has ended."""
         self._wipe()
         self._told += 1
+        self._last = record
         width = len(str(total))
-        colour = _MARKS[record.verdict][1]
         self._writer.write(f"[{self._told:{width}}/{total}] ")
-        self._writer.line(check_line(record), **{colour: True})
-        for line in failure_lines(record):
-            self._writer.line(f"{'':{2 * width + 4}}{line}")
+        self._in_full(record, indent=2 * width + 4)
         self._writer.flush()
 
     def last(self, run: Run, report: Path | None) -> None:
-        """What it all came to."""
+        """What it all came to, below what did not pass."""
         self._wipe()
+        left = [record for record in run.checks if record.verdict in _TOLD_AGAIN]
+        if left != [self._last]:
+            for record in left[:_AT_MOST_AGAIN]:
+                self._in_full(record, indent=2)
         bad = any(one.verdict in (Verdict.FAIL, Verdict.ERROR) for one in run.checks)
         self._writer.line(last_line(run, report), bold=True, red=bad, green=not bad)
         self._writer.flush()
+
+    def _in_full(self, record: CheckRecord, *, indent: int) -> None:
+        self._writer.line(check_line(record), **{_MARKS[record.verdict][1]: True})
+        for line in failure_lines(record):
+            self._writer.line(f"{'':{indent}}{line}")
 
 
 def check_line(record: CheckRecord) -> str:
