@@ -174,8 +174,9 @@ def attach(name: str = "meshmark") -> EmbeddedCluster:
     """
     found = state.read(name)
     if not found.pid:
-        others = ", ".join(each.name for each in state.known() if each.pid) or "none"
-        raise UsageError(f"no cluster {name} is up (up: {others}): run `meshmark up`")
+        others = " or ".join(f"`--name {each.name}`" for each in state.known() if each.pid)
+        there = f", or name one that is there: {others}" if others else ""
+        raise UsageError(f"no cluster {name} is up: run `meshmark up`{there}")
     return EmbeddedCluster(name, found.kubeconfig, found.pid, found.log)
 
 
