@@ -6,22 +6,16 @@ MESHMARK_CONTRACT_CLUSTER names the engine: `embedded` (the default) or `kind`.
 
 from __future__ import annotations
 
-import os
-import subprocess
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner
 
-from harness.cluster import embedded, kind
 from harness.mesh import driver
 from harness.mesh.protocol import MeshOptions
-from reference_mesh.cli import main
+from tests.reference_mesh.cli.shell import User, shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # Of a test alone: the mesh's programs may have to be built first.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300, func_only=True)]
@@ -79,61 +73,10 @@ rules: []
 """
 
 
-@dataclass(frozen=True)
-class User:
-    """Someone at a shell, with both programs and a kubeconfig."""
-
-    program: str
-    kubeconfig: Path
-
-    def refmesh(self, *arguments: str) -> str:
-        code, stdout, stderr = self.tried(*arguments)
-        assert code == 0, stderr
-        return stdout
-
-    def tried(self, *arguments: str) -> tuple[int, str, str]:
-        result = CliRunner().invoke(main, ["--kubeconfig", str(self.kubeconfig), *arguments])
-        return result.exit_code, result.stdout, result.stderr
-
-    def kubectl(self, *arguments: str, stdin: str = "") -> str:
-        done = self.started(*arguments, stdin=stdin)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def started(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [self.program, *arguments],
-            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def apply(self, text: str) -> str:
-        return self.kubectl("apply", "-f", "-", stdin=text)
-
-    def delete(self, text: str) -> list[str]:
-        """What is deleted, as kubectl says; from 1.34 on it says the namespace too."""
-        told = self.kubectl("delete", "-f", "-", stdin=text)
-        return [line.partition(" deleted")[0] for line in told.splitlines()]
-
-    def check(self, *options: str) -> str:
-        return self.refmesh("check", "--wait", "2m", *options)
-
-    def until_rolled_out(self) -> None:
-        for name in ("linkerd-identity", "linkerd-destination", "linkerd-proxy-injector"):
-            named = f"deployment/{name}"
-            told = self.kubectl("-n", "linkerd", "rollout", "status", named, "--timeout=120s")
-            assert f'deployment "{name}" successfully rolled out' in told
-
-
 @pytest.fixture(scope="module")
 def user(kubectl_program: str) -> Iterator[User]:
-    maker = kind if os.environ.get("MESHMARK_CONTRACT_CLUSTER") == "kind" else embedded
-    images = driver("reference").images(MeshOptions())
-    with maker.start(f"refmesh-cli-{os.getpid()}", images=images) as cluster:
-        yield User(kubectl_program, cluster.kubeconfig)
+    with shell(kubectl_program, driver("reference").images(MeshOptions())) as user:
+        yield user
 
 
 def test_what_comes_too_early_is_told_what_is_missing(user: User) -> None:
