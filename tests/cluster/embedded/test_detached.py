@@ -22,7 +22,7 @@ def test_one_that_is_up_is_found_refused_twice_and_leaves_nothing() -> None:
     up = embedded.up("detached")
     try:
         assert embedded.attach("detached").pid == up.pid
-        with pytest.raises(UsageError, match="no cluster other is up: .* `--name detached`"):
+        with pytest.raises(UsageError, match=r"no cluster other is up: .* `--name detached`"):
             embedded.attach("other")
         with pytest.raises(UsageError, match=r"already .* run `meshmark down --name detached`"):
             embedded.up("detached")
@@ -30,7 +30,7 @@ def test_one_that_is_up_is_found_refused_twice_and_leaves_nothing() -> None:
         assert embedded.down("detached")
     assert not embedded.down("detached")
     assert list(places.state_folder().iterdir()) == []
-    with pytest.raises(UsageError, match="no cluster detached is up: run `meshmark up`$"):
+    with pytest.raises(UsageError, match=r"no cluster detached is up: run `meshmark up`$"):
         embedded.attach("detached")
 
 
