@@ -37,12 +37,16 @@ class Installation:
 
 
 def installation(
-    kubernetes: Kubernetes, namespace: str, *, given: tuple[str, KeyPair | None] | None = None
+    kubernetes: Kubernetes,
+    namespace: str,
+    *,
+    anchors_pem: str | None = None,
+    issuer: KeyPair | None = None,
 ) -> Installation:
     """
     Read back what an installation was made with.
 
-    given: trust anchors and issuer to take instead of those installed, which may be gone.
+    anchors_pem, issuer: to be taken instead of what is installed, which may be gone.
 
     Raises:
         ClusterError: there is none, or a part of it is missing.
@@ -59,9 +63,10 @@ def installation(
     kept = overrides.load(data_of(stored).get(names.OVERRIDES, ""), f"Secret {names.OVERRIDES}")
     _check_known(kept, namespace)
     external = kept.get("identity", {}).get("issuer", {}).get("scheme") == "kubernetes.io/tls"
-    if given is None:
-        issuer = None if external else _issuer(kubernetes, namespace)
-        given = trust_anchors(kubernetes, namespace), issuer
+    if anchors_pem is None:
+        anchors_pem = trust_anchors(kubernetes, namespace)
+    if issuer is None and not external:
+        issuer = _issuer(kubernetes, namespace)
     hosts = {
         components.INJECTOR_SECRET: serving.injector_hosts(namespace),
         components.VALIDATOR_SECRET: serving.validator_hosts(namespace),
@@ -69,8 +74,8 @@ def installation(
     before = {name: _serving(kubernetes, namespace, name) for name in hosts}
     now = {name: serving.renewed_in_time(before[name], hosts[name]) for name in hosts}
     credentials = Credentials(
-        trust_anchors_pem=given[0],
-        issuer=given[1],
+        trust_anchors_pem=anchors_pem,
+        issuer=issuer,
         injector=now[components.INJECTOR_SECRET],
         validator=now[components.VALIDATOR_SECRET],
     )

@@ -53,20 +53,21 @@ def command(
     Output Kubernetes resources to upgrade the mesh; pipe them into `kubectl apply -f -`.
 
     The issuer, the trust anchors and every value that was chosen stay as they are, unless replaced
-    here. Certificates of webhooks are renewed when they have less than 60 days left.
+    here; trust anchors alone may be, by a bundle that the installed issuer still leads to.
+    Certificates of webhooks are renewed when they have less than 60 days left.
     """
     if only_crds:
         click.echo(documents.dump_all(crds.documents(where.namespace)), nl=False)
         return
-    bundle, pair = given_issuer(anchors, issuer, key, external=False)
-    given = None if bundle is None else (bundle, pair)
+    alone = anchors is not None and issuer is None and key is None
+    bundle, pair = given_issuer(anchors, issuer, key, external=alone)
     with connected(where) as kubernetes:
-        found = installed.installation(kubernetes, where.namespace, given=given)
+        found = installed.installation(kubernetes, where.namespace, anchors_pem=bundle, issuer=pair)
         layers = [availability.OVERRIDES] if ha else []
         values, _ = overrides.combine(
             *layers, found.overrides, *load_values_files(files), settings=settings
         )
-        _still_good(found.credentials)
+        _still_good(found.credentials, str(anchors or "installed trust anchors"))
         too_few = spreading.warning(values, kubernetes)
     resources = control_plane.render(
         values, found.credentials, namespace=where.namespace, global_config=found.global_config
@@ -88,12 +89,12 @@ def _trusted_first(resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(resources, key=lambda resource: resource["kind"] not in kinds)
 
 
-def _still_good(credentials: Credentials) -> None:
+def _still_good(credentials: Credentials, anchors_source: str) -> None:
     try:
         acceptance.check_issuer(
             credentials.trust_anchors_pem,
             credentials.issuer,
-            anchors_source="installed trust anchors",
+            anchors_source=anchors_source,
             issuer_source="installed issuer",
         )
     except InvalidInput as error:

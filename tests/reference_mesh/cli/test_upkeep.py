@@ -320,6 +320,24 @@ def test_upgrade_replaces_an_issuer_that_is_gone(
     assert result.exit_code == 0, result.stdout
 
 
+def test_upgrade_takes_trust_anchors_alone(
+    refmesh: Callable[..., Result], installed: Any, tmp_path: Path
+) -> None:
+    """A second anchor, as a rotation begins; not one that the installed issuer has nothing of."""
+    bundle, other = tmp_path / "bundle.crt", Signed(-1, 300).pem
+    issuer = dict(installed.of("Secret", ISSUER)["data"])
+    both = installed.of("ConfigMap", ROOTS)["data"]["ca-bundle.crt"] + other
+    bundle.write_text(both)
+    installed.apply(refmesh("upgrade", f"--identity-trust-anchors-file={bundle}").stdout)
+    assert installed.of("ConfigMap", ROOTS)["data"]["ca-bundle.crt"] == both
+    assert installed.of("Secret", ISSUER)["data"] == issuer
+
+    bundle.write_text(other)
+    refused = refmesh("upgrade", f"--identity-trust-anchors-file={bundle}")
+    assert refused.exit_code == 1
+    assert "not signed by any of the trust anchors (made for a test)" in refused.stderr
+
+
 @pytest.mark.parametrize(
     "damage",
     [
