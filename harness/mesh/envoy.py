@@ -22,7 +22,7 @@ from harness.mesh.authority import Authority
 from harness.mesh.protocol import Feature, SidecarFacts, Telemetry, Validity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from harness.cluster import Cluster
     from harness.mesh.intents import Intent
@@ -94,6 +94,10 @@ class EnvoyMesh:
     def upgrade(self, cluster: Cluster, options: MeshOptions) -> None:
         """There is one build, and no control plane."""
         raise Unsupported(Feature.UPGRADE, _WHY)
+
+    def trust(self, cluster: Cluster, options: MeshOptions, roots: Collection[Root]) -> None:
+        """Each pod's Secret has the one anchor."""
+        raise Unsupported("trust anchors", _WHY)
 
     def until_running(self, cluster: Cluster, options: MeshOptions) -> None:
         """At once: there is no control plane."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from harness.cluster import Cluster, Image
     from harness.mesh.intents import Intent
@@ -85,7 +85,7 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
 
     opaque_ports: carried as bytes, without a look inside.
     skip_outbound_ports: destinations that the sidecar leaves alone.
-    root: FOREIGN gives the sidecar a trust anchor that is not the mesh's.
+    root: FOREIGN gives the sidecar a trust anchor that is not the mesh's, and only that.
     """
 
     opaque_ports: tuple[int, ...] = ()
@@ -94,9 +94,15 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Root(enum.Enum):
-    """Which trust anchor a forged certificate chains to."""
+    """
+    Which trust anchor a forged certificate chains to.
+
+    MESH: the one that the mesh's issuer is under. SECOND: one that is trusted while `Mesh.trust`
+    was told so. FOREIGN: one that never is.
+    """
 
     MESH = "mesh"
+    SECOND = "second"
     FOREIGN = "foreign"
 
 
@@ -218,6 +224,14 @@ class Mesh(Protocol):
         Put another build in the place of the one that is installed, whichever of them is newer.
 
         Returns when its control plane can take workloads. Sidecars that run go on as they are.
+        """
+
+    def trust(self, cluster: Cluster, options: MeshOptions, roots: Collection[Root]) -> None:
+        """
+        Have these be the mesh's trust anchors, as its operators do it; MESH is one of them.
+
+        Returns when its control plane can take workloads. Sidecars that run may go on with the
+        anchors that they have. Pods that start once the earlier control plane has ended get these.
         """
 
     def until_running(self, cluster: Cluster, options: MeshOptions) -> None:

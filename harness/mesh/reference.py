@@ -39,7 +39,7 @@ from harness.waiting import until
 from harness.workload.pods import CONFINED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from harness.cluster import Cluster, Image
     from harness.mesh.intents import Intent
@@ -79,7 +79,11 @@ class ReferenceMesh:
 
     def __init__(self) -> None:
         self._issuer = ReferenceIssuer(_NAMESPACE, _TRUST_DOMAIN)
-        self._foreign = Authority(f"identity.{_NAMESPACE}.{_TRUST_DOMAIN}")
+        self._others = {
+            Root.SECOND: Authority(f"second.identity.{_NAMESPACE}.{_TRUST_DOMAIN}"),
+            # The same name as the mesh's own: only its key tells them apart.
+            Root.FOREIGN: Authority(f"identity.{_NAMESPACE}.{_TRUST_DOMAIN}"),
+        }
 
     def version(self) -> str:
         """What `refmesh version --client --short` prints."""
@@ -122,10 +126,25 @@ class ReferenceMesh:
         cluster.load_images(build.images())
         client, where = cluster.client(), _where(cluster)
         resources.apply(client, resources.documents(build.refmesh("upgrade", "--crds")))
-        manifest = build.refmesh("upgrade", *where)
-        resources.apply(client, resources.documents(manifest))
+        resources.apply(client, resources.documents(build.refmesh("upgrade", *where)))
         self.until_running(cluster, options)
         resources.remove(client, reversed(resources.documents(build.refmesh("prune", *where))))
+
+    def trust(self, cluster: Cluster, options: MeshOptions, roots: Collection[Root]) -> None:
+        """
+        `refmesh upgrade` with a bundle of these anchors.
+
+        It replaces the control plane's pods; others get the bundle of the injector, once they are
+        replaced.
+        """
+        with tempfile.TemporaryDirectory(prefix="meshmark-ca-") as folder:
+            bundle = Path(folder, "ca.crt")
+            bundle.write_text("".join(self._authority(root).anchor_pem for root in roots))
+            manifest = ReferenceBuild.of(options).refmesh(
+                "upgrade", f"--identity-trust-anchors-file={bundle}", *_where(cluster)
+            )
+        resources.apply(cluster.client(), resources.documents(manifest))
+        self.until_running(cluster, options)
 
     def until_running(self, cluster: Cluster, options: MeshOptions) -> None:
         """
@@ -199,10 +218,10 @@ class ReferenceMesh:
             annotations["config.linkerd.io/skip-outbound-ports"] = _ports(
                 enrolment.skip_outbound_ports
             )
-        if enrolment.root is Root.FOREIGN:
+        if enrolment.root is not Root.MESH:
             anchors = {
                 "name": "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS",
-                "value": self._foreign.anchor_pem,
+                "value": self._authority(enrolment.root).anchor_pem,
             }
             annotations["config.linkerd.io/proxy-additional-env"] = json.dumps([anchors])
         return pod
@@ -268,9 +287,8 @@ class ReferenceMesh:
         )
 
     def forge(self, identity: str, validity: Validity, root: Root) -> Certificate:
-        """A leaf of the mesh's own issuer, or of one under a root that the mesh does not know."""
-        authority = self._issuer.authority if root is Root.MESH else self._foreign
-        return authority.issue(identity, validity)
+        """A leaf of the mesh's own issuer, or of one under another root."""
+        return self._authority(root).issue(identity, validity)
 
     def claim(self, identity: str) -> list[tuple[str, str]]:
         """The field by which a proxy tells its application who calls."""
@@ -283,6 +301,9 @@ class ReferenceMesh:
     def control_plane(self) -> Mapping[str, Sequence[str]]:
         """The three deployments of namespace linkerd."""
         return {_NAMESPACE: _DEPLOYMENTS}
+
+    def _authority(self, root: Root) -> Authority:
+        return self._issuer.authority if root is Root.MESH else self._others[root]
 
 
 def _where(cluster: Cluster) -> list[str]:

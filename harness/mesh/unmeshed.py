@@ -9,7 +9,7 @@ from harness.errors import Unsupported
 from harness.mesh.protocol import Feature, Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from harness.cluster import Cluster, Image
     from harness.mesh.intents import Intent
@@ -56,6 +56,10 @@ class Unmeshed:
     def upgrade(self, cluster: Cluster, options: MeshOptions) -> None:
         """There is one build, and no control plane."""
         raise Unsupported(Feature.UPGRADE, _WHY)
+
+    def trust(self, cluster: Cluster, options: MeshOptions, roots: Collection[Root]) -> None:
+        """Nobody trusts anybody."""
+        raise Unsupported("trust anchors", _WHY)
 
     def until_running(self, cluster: Cluster, options: MeshOptions) -> None:
         """At once: there is no control plane."""

@@ -1,4 +1,4 @@
-"""Events that a mesh must get over: rollouts, outages, upgrades. Each is undone here."""
+"""Events that a mesh must get over: rollouts, outages, upgrades, anchors. Each is undone here."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Pod
 
 from harness.mesh import resources
+from harness.mesh.protocol import Root
 from harness.waiting import until
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = [
     "restart_control_plane",
     "roll",
     "scale",
+    "second_anchor",
     "until_gone",
     "upgrade",
 ]
@@ -99,18 +101,36 @@ def other_build(lab: Lab, options: MeshOptions) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def second_anchor(lab: Lab) -> Iterator[None]:
+    """Pods that start within the block trust `Root.SECOND`, too; later ones do not."""
+    try:
+        _trust(lab, Root.MESH, Root.SECOND)
+        yield
+    finally:
+        _trust(lab, Root.MESH)
+
+
+def _trust(lab: Lab, *roots: Root) -> None:
+    with _control_plane_replaced(lab):
+        lab.mesh.trust(lab.cluster, lab.options, roots)
+    lab.mesh.until_running(lab.cluster, lab.options)  # as above
+
+
+@contextlib.contextmanager
 def _control_plane_replaced(lab: Lab) -> Iterator[None]:
-    """The block replaces every pod of the control plane; the old ones are gone after it."""
-    before = {
-        (namespace, name): _pods(lab, namespace, name)
-        for namespace, names in lab.mesh.control_plane().items()
-        for name in names
-    }
-    for (namespace, _), pods in before.items():
-        lab.logbook.follow(lab.cluster, namespace, pods)
+    """
+    The block replaces pods of the control plane, all or some; those are gone after it.
+
+    It must have waited until the others are there.
+    """
+    deployments = [
+        (namespace, name) for namespace, names in lab.mesh.control_plane().items() for name in names
+    ]
+    for namespace, name in deployments:
+        lab.logbook.follow(lab.cluster, namespace, _pods(lab, namespace, name))
     yield
-    for (namespace, name), pods in before.items():
-        _until_gone(lab, namespace, name, pods)
+    for namespace, name in deployments:
+        _until_gone(lab, namespace, name, _pods(lab, namespace, name, ending=True))
 
 
 def roll(member: Member) -> set[str]:
@@ -157,11 +177,15 @@ def _until_gone(lab: Lab, namespace: str, name: str, pods: set[str] | None = Non
     )
 
 
-def _pods(lab: Lab, namespace: str, name: str) -> set[str]:
-    """The pods of a deployment, those included that are going away."""
+def _pods(lab: Lab, namespace: str, name: str, *, ending: bool = False) -> set[str]:
+    """The pods of a deployment, those included that are going away, or only those."""
     client = lab.cluster.client()
     deployment = client.get(Deployment, name, namespace=namespace)
     assert deployment.spec is not None
     labels = deployment.spec.selector.matchLabels or {}
     found = client.list(Pod, namespace=namespace, labels=dict(labels))
-    return {pod.metadata.name or "" for pod in found if pod.metadata}
+    return {
+        pod.metadata.name or ""
+        for pod in found
+        if pod.metadata and (pod.metadata.deletionTimestamp or not ending)
+    }

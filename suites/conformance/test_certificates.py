@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from harness.mesh.intents import Authorize, Source, Target, TlsMode, TlsPolicy
@@ -12,13 +13,17 @@ from harness.waiting import until
 from harness.workload.plans import Plan
 from harness.workload.pods import HTTP_PORT
 from suites.conformance import asking, rogues
+from suites.conformance.disruption import roll, second_anchor
 
 if TYPE_CHECKING:
     from lightkube.resources.core_v1 import Pod
 
+    from harness.mesh.protocol import Certificate
     from harness.plugin import Check
+    from harness.workload.rogue import TlsProbe
     from suites.conformance.conftest import World
     from suites.lab import Lab
+    from suites.member import Member
 
 FOREIGN_DOMAIN = "other.example"
 REFUSALS = 100
@@ -155,25 +160,35 @@ def test_protocol_is_not_downgraded(check: Check, lab: Lab, world: World) -> Non
 @check("TLS-15")
 def test_resumption_proves_nothing_anew(check: Check, world: World) -> None:
     """A ticket does not outlive the certificate that it was given for."""
-    helper, session = world.outsider.helper, f"{check.id}-{check.seed}"
     with check.phase("arrange"):
         certificate = rogues.forged(world.client, rogues.ending_in(_SHORT_S))
-        probe = rogues.at_ingress(world.server, certificate, session=session)
-    with check.phase("control"):
-        first = rogues.accepts(check, helper, probe, "a certificate of today")
-        again = rogues.accepts(check, helper, probe, "the same session again")
-        check.evidence("tickets", f"{first.tickets} received; resumed: {again.resumed}")
-    with check.phase("converge"):
-        until(
-            lambda: helper.tls_probe(rogues.at_ingress(world.server, certificate)).status,
-            what="a full handshake with the certificate is refused, once it is over",
-            holds=lambda status: status is None,
-            timeout_s=_SHORT_S + 10.0,
-            interval_s=0.5,
-        )
-    with check.phase("measure"):
-        what = "an expired certificate with a ticket" if first.tickets else "no ticket is given"
-        rogues.refuses(check, helper, world.server, probe, n=50, what=what)
+        session = _Session(check, world.outsider, world.server, certificate)
+    session.begin("a certificate of today")
+    session.until_over("the certificate is over", within_s=_SHORT_S + 10.0)
+    session.refused("an expired certificate")
+
+
+@check("TLS-15", last=True)
+def test_resumption_outlives_no_anchor(check: Check, lab: Lab, world: World) -> None:
+    """
+    A ticket does not outlive the trust in the anchor that its certificate is under.
+
+    The anchor is removed, not let expire: its dates are no part of path validation (RFC 5280
+    section 6.1), so a mesh may go by them or not. What expires is therefore a leaf, above.
+    """
+    with lab.space("tls-15") as space, contextlib.ExitStack() as trusted:
+        with check.phase("apply"):
+            trusted.enter_context(second_anchor(lab))
+        with check.phase("arrange"):
+            server = space.deploy("server", replicas=1)
+            certificate = rogues.forged(world.client, root=Root.SECOND)
+            session = _Session(check, world.outsider, server, certificate)
+        session.begin("a certificate under the second anchor")
+        with check.phase("apply"):
+            trusted.close()
+            roll(server)
+        session.until_over("its anchor is removed", within_s=_REMOVED_S)
+        session.refused("a certificate under a removed anchor")
 
 
 @check("TLS-16")
@@ -203,8 +218,56 @@ def test_control_plane_and_sidecars_prove_themselves(check: Check, lab: Lab, wor
             check.equal(accepted, 0, "certificates issued for the token of another")
 
 
+class _Session:
+    """A rogue client that has a certificate, and the tickets that a server gave it for that."""
+
+    def __init__(
+        self, check: Check, client: Member, server: Member, certificate: Certificate
+    ) -> None:
+        self._check, self._server, self._certificate = check, server, certificate
+        self._helper = client.helper
+        self._name = f"{check.id}-{server.host}-{check.seed}"
+        self._tickets = 0
+
+    def _probe(self) -> TlsProbe:
+        return rogues.at_ingress(self._server, self._certificate, session=self._name)
+
+    def begin(self, what: str) -> None:
+        """Control that the certificate is accepted, and again with what tickets there are."""
+        with self._check.phase("control"):
+            first = rogues.accepts(self._check, self._helper, self._probe(), what)
+            again = rogues.accepts(self._check, self._helper, self._probe(), f"{what}, again")
+            told = f"{first.tickets} received; resumed: {again.resumed}"
+            self._check.evidence(f"tickets for {what}", told)
+            self._tickets = first.tickets
+
+    def until_over(self, why: str, *, within_s: float) -> None:
+        """Wait until the certificate is refused in a full handshake."""
+        with self._check.phase("converge"):
+            until(
+                lambda: (
+                    self._helper.tls_probe(
+                        rogues.at_ingress(self._server, self._certificate)
+                    ).status
+                ),
+                what=f"a full handshake is refused, since {why}",
+                holds=lambda status: status is None,
+                timeout_s=within_s,
+                interval_s=0.5,
+            )
+
+    def refused(self, what: str) -> None:
+        """Try with the tickets; nothing may reach the application."""
+        how = f"{what}, {'with a ticket' if self._tickets else 'no ticket is given'}"
+        with self._check.phase("measure"):
+            rogues.refuses(self._check, self._helper, self._server, self._probe(), n=50, what=how)
+
+
 _STRAY_S = 5.0
 """Many times what a sidecar needs to be certified."""
+
+_REMOVED_S = 10.0
+"""Within this time of a rollout the removed anchor counts no more."""
 
 _SHORT_S = 6.0
 """Life of the certificate that a ticket is given for: enough to connect, no more."""

@@ -39,7 +39,26 @@ def _forget_issuer() -> None:
     installed.installation = installation
 
 
-DEFECTS: dict[str, Callable[[], None]] = {"upgrade-forgets-issuer": _forget_issuer}
+def _keep_anchors() -> None:
+    """An upgrade adds trust anchors, and takes none away."""
+    from reference_mesh.cli import installed  # noqa: PLC0415
+
+    read = installed.installation
+
+    def installation(
+        kubernetes: Kubernetes, namespace: str, *, anchors_pem: str | None = None, **more: Any
+    ) -> installed.Installation:
+        if anchors_pem is not None:
+            anchors_pem += installed.trust_anchors(kubernetes, namespace)
+        return read(kubernetes, namespace, anchors_pem=anchors_pem, **more)
+
+    installed.installation = installation
+
+
+DEFECTS: dict[str, Callable[[], None]] = {
+    "upgrade-forgets-issuer": _forget_issuer,
+    "upgrade-keeps-anchors": _keep_anchors,
+}
 """What to do to the modules of `refmesh`, by the defect's id in the catalogue."""
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness import mesh, toolchain
 from harness.errors import Unsupported, UsageError
 from harness.mesh.intents import Authorize, Source, Target, TlsMode, TlsPolicy
-from harness.mesh.protocol import Enrolment, MeshOptions
+from harness.mesh.protocol import Enrolment, MeshOptions, Root
 from reference_mesh.manifests.values import Values
 
 TARGET = Target(namespace="shop", labels={"app": "web"}, port=8080)
@@ -64,8 +65,11 @@ def test_a_source_is_one_thing() -> None:
 
 @pytest.mark.parametrize("name", ["unmeshed", "envoy"])
 def test_what_is_not_claimed_is_unsupported(name: str) -> None:
+    nowhere: Any = None
     with pytest.raises(Unsupported):
         mesh.driver(name).express(Authorize(name="p", target=TARGET))
+    with pytest.raises(Unsupported):
+        mesh.driver(name).trust(nowhere, MeshOptions(), [Root.MESH, Root.SECOND])
 
 
 def test_the_harness_has_its_own_way_into_a_meshed_pod() -> None:

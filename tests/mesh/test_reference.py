@@ -1,4 +1,4 @@
-"""Which cluster the reference mesh's driver points `refmesh` at."""
+"""Which cluster the reference mesh's driver points `refmesh` at, and with what."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from harness.cluster.api_cluster import ApiCluster
 from harness.cluster.kubeconfig import kubeconfig
 from harness.errors import MeshError
 from harness.mesh import reference
-from harness.mesh.protocol import MeshOptions
+from harness.mesh.protocol import MeshOptions, Root, Validity
 from harness.mesh.reference import ReferenceMesh
 from harness.mesh.reference_build import ReferenceBuild
 from harness.waiting import until
@@ -43,6 +44,33 @@ def test_refmesh_is_run_on_the_cluster_that_the_driver_writes_to(
 
     where = [f"--kubeconfig={tmp_path / 'config'}", *named]
     assert asked == {"upgrade": where, "prune": where, "uninstall": where}
+
+
+def test_what_is_forged_is_under_an_anchor_that_the_mesh_was_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the bundle of the mesh's own alone is that of the installation."""
+    bundles: list[list[x509.Certificate]] = []
+
+    def refmesh(_: ReferenceBuild, command: str, bundle: str, *options: str) -> str:
+        assert (command, options) == ("upgrade", (f"--kubeconfig={tmp_path}/config",))
+        text = Path(bundle.removeprefix("--identity-trust-anchors-file=")).read_bytes()
+        bundles.append(x509.load_pem_x509_certificates(text))
+        return ""
+
+    monkeypatch.setattr(ReferenceBuild, "refmesh", refmesh)
+    monkeypatch.setattr(reference.ReferenceMesh, "until_running", lambda *_: None)
+    (tmp_path / "config").write_text(kubeconfig("one", "http://127.0.0.1:1", "", "token"))
+    mesh, cluster = ReferenceMesh(), ApiCluster("it", tmp_path / "config")
+
+    mesh.trust(cluster, MeshOptions(), [Root.MESH, Root.SECOND])
+    mesh.trust(cluster, MeshOptions(), [Root.MESH])
+
+    (own, second), alone = bundles
+    assert alone == [own] == x509.load_pem_x509_certificates(mesh.issuer().trust_anchors().encode())
+    for root, anchor in ((Root.MESH, own), (Root.SECOND, second)):
+        chain = mesh.forge("web", Validity(), root).chain_pem.encode()
+        x509.load_pem_x509_certificates(chain)[-1].verify_directly_issued_by(anchor)
 
 
 def test_the_mesh_is_taken_off_when_its_last_pods_have_ended(
