@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -31,9 +33,9 @@ HOOKS = {
 
 
 class Signed:
-    """A certificate and its key; with a signer, under that."""
+    """A certificate and its key, with its times in days from now; with a signer, under that."""
 
-    def __init__(self, begins: int, ends: int, *, signer: Any = None, key: Any = None) -> None:
+    def __init__(self, begins: float, ends: float, *, signer: Any = None, key: Any = None) -> None:
         now = dt.datetime.now(dt.UTC)
         self.key = key or ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "made for a test")])
@@ -121,7 +123,7 @@ def no_pods(api: Any) -> None:
 
 
 def unschedulable(api: Any) -> None:
-    message = "0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules"
+    message = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
     pod_of(api, "identity")["status"]["conditions"] = [
         {"type": "PodScheduled", "status": "False", "message": message}
     ]
@@ -146,8 +148,13 @@ def node(api: Any) -> None:
     api.add({"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec})
 
 
-def foreign_service(api: Any) -> None:
-    api.add(service())["spec"]["clusterIP"] = "8.8.8.9"
+def uncovered_service(api: Any) -> None:
+    """A service, and networks that were set without a thought of services."""
+    data = api.of("Secret", names.OVERRIDES)["data"]
+    kept = yaml.safe_load(base64.b64decode(data[names.OVERRIDES]))
+    text = yaml.safe_dump({**kept, "clusterNetworks": "10.244.0.0/16"})
+    data[names.OVERRIDES] = base64.b64encode(text.encode()).decode()
+    api.add(service())
 
 
 def foreign_pod(api: Any) -> None:
@@ -192,8 +199,10 @@ def silent(api: Any) -> None:
     api.pages["/api/v1/namespaces/shop/pods/web-0:4191/proxy/metrics"] = 502, "{}"
 
 
-def old_anchors(api: Any) -> None:
-    api.add_meshed()["metadata"]["annotations"][names.TRUST_ROOT_SHA256] = "old"
+def more_anchors(api: Any) -> None:
+    """A pod in the mesh, and anchors that it was not started with."""
+    api.add_meshed()
+    api.of("ConfigMap", ROOTS)["data"]["ca-bundle.crt"] += Signed(-1, 300).pem
 
 
 def asks_about_itself(api: Any) -> None:
@@ -206,10 +215,11 @@ def no_kubeconfig(api: Any) -> None:
 
 
 def server_gone(api: Any) -> None:
-    with open(api.kubeconfig) as file:
-        text = file.read()
-    with open(api.kubeconfig, "w") as file:
-        file.write(text.replace("http://127.0.0.1:", "http://127.0.0.1:1/"))
+    """A kubeconfig of before the server went."""
+    config = yaml.safe_load(Path(api.kubeconfig).read_text())
+    for one in config["clusters"]:
+        one["cluster"]["server"] = "https://127.0.0.1:1"
+    Path(api.kubeconfig).write_text(yaml.safe_dump(config))
 
 
 def gone(kind: str, name: str) -> Callable[[Any], None]:

@@ -21,7 +21,8 @@ from reference_mesh.cli.kubernetes import connected
 from reference_mesh.cli.options import Where
 from reference_mesh.errors import RefmeshError
 from tests.reference_mesh.cli.breaking import no_kubeconfig, server_gone
-from tests.reference_mesh.cli.causes import BEFORE, CAUSES, HA, Cause, found
+from tests.reference_mesh.cli.causes.every import BEFORE, CAUSES
+from tests.reference_mesh.cli.causes.model import HA, Cause, assert_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,13 +30,6 @@ if TYPE_CHECKING:
     from click.testing import Result
 
     from reference_mesh.cli.kubernetes import Kubernetes
-
-
-def assert_told(result: Result, cause: Cause) -> None:
-    check = found(result, cause.description)
-    assert (check["result"], cause.said in check.get("error", "")) == (cause.result, True), check
-    assert check.get("hint"), f"{cause.description}: what is to be done?"
-    assert result.exit_code == (1 if cause.result == "error" else 0) or cause.result == "warning"
 
 
 def install_ha(api: Any, refmesh: Callable[..., Result]) -> None:
@@ -72,6 +66,12 @@ def test_every_check_has_been_seen_to_fail(refmesh: Callable[..., Result], insta
             for check in category.checks
         }
     assert known == {cause.description for cause in (*CAUSES, *BEFORE)}
+
+
+def test_cause_that_no_cluster_has_says_why() -> None:
+    """Any other is caused on one by `test_live_causes`."""
+    reasons = [cause.live for cause in (*CAUSES, *BEFORE) if isinstance(cause.live, str)]
+    assert all(len(reason.split()) > 3 for reason in reasons), reasons
 
 
 def test_every_message_has_been_seen(refmesh: Callable[..., Result], installed: Any) -> None:

@@ -8,48 +8,43 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import copy
 import datetime as dt
 import json
-import os
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner
 from cryptography import x509
 from lightkube.core.exceptions import ApiError
-from lightkube.resources.core_v1 import Namespace, Pod
+from lightkube.resources.core_v1 import Pod
 
-from harness.cluster import embedded, kind
-from harness.mesh import driver, resources
-from harness.mesh.protocol import MeshOptions
+from harness.mesh import resources
 from harness.waiting import until
-from reference_mesh.cli import main
-from reference_mesh.manifests import certificates, serving
+from reference_mesh.manifests import serving
+from tests.reference_mesh.cli.live import (
+    DEPLOYMENTS,
+    IMAGE,
+    PYTHON,
+    REFRESHED_S,
+    install,
+    refmesh,
+    started,
+    told,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from harness.cluster import Cluster
 
 # Of a test alone: the mesh's programs may have to be built first.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300, func_only=True)]
 
-REFRESHED_S = 180
-"""A kubelet looks at mounted Secrets about once a minute, and may show what it had then."""
-
-DEPLOYMENTS = ("linkerd-identity", "linkerd-destination", "linkerd-proxy-injector")
 SECRET = "linkerd-proxy-injector-k8s-tls"
 CONFIGURATION = (
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/"
     "linkerd-proxy-injector-webhook-config"
 )
-ISSUER = "/api/v1/namespaces/linkerd/secrets/linkerd-identity-issuer"
-BINDING = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/linkerd-linkerd-destination"
-ON_KIND = os.environ.get("MESHMARK_CONTRACT_CLUSTER") == "kind"
-PYTHON = "/usr/bin/python3" if ON_KIND else sys.executable
 ASK_REPLICAS = """
 import ssl, sys, time
 wanted, *replicas = sys.argv[1:]
@@ -70,38 +65,16 @@ POD: dict[str, Any] = {
         "namespace": "shop",
         "annotations": {"linkerd.io/inject": "enabled"},
     },
-    "spec": {"containers": [{"name": "app", "image": "meshmark.dev/control-plane:0.1.0"}]},
+    "spec": {"containers": [{"name": "app", "image": IMAGE}]},
 }
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """A cluster with the mesh, installed for high availability."""
-    images = driver("reference").images(MeshOptions())
-    maker = kind if ON_KIND else embedded
-    with maker.start(f"refmesh-live-{os.getpid()}", images=images) as started:
-        client = started.client()
-        resources.apply(client, resources.documents(refmesh(started, "install", "--crds")))
-        installed = refmesh(started, "install", "--ha", "--set=controllerReplicas=2")
-        resources.apply(client, resources.documents(installed))
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
-        resources.apply(client, [namespace])
-        resources.deployments_available(started, "linkerd", DEPLOYMENTS)
-        yield started
-
-
-def refmesh(cluster: Cluster, *arguments: str) -> str:
-    result = CliRunner().invoke(main, ["--kubeconfig", str(cluster.kubeconfig), *arguments])
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def told(cluster: Cluster, *options: str) -> dict[str, str]:
-    """What `check` complains of, by check."""
-    arguments = ["--kubeconfig", str(cluster.kubeconfig), "check", "-o", "json", *options]
-    report = json.loads(CliRunner().invoke(main, arguments).stdout)
-    listed = [check for group in report["categories"] for check in group["checks"]]
-    return {c["description"]: c["error"] for c in listed if c["result"] != "success"}
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster with the mesh."""
+    with started("refmesh-live") as cluster:
+        install(cluster, tmp_path_factory.mktemp("credentials"))
+        yield cluster
 
 
 def admitted(cluster: Cluster) -> str:
@@ -160,14 +133,9 @@ def put_certificate(cluster: Cluster, one: serving.Serving) -> None:
 def trust(cluster: Cluster, pem: str) -> None:
     """Have the API server trust this bundle and nothing else."""
     hooks = stored(cluster, CONFIGURATION)
-    trusting(pem)(hooks)
-    resources.apply(cluster.client(), [hooks])
-
-
-def trusting(pem: str) -> Callable[[dict[str, Any]], None]:
-    """What makes of a webhook's configuration one that trusts this bundle and nothing else."""
     encoded = base64.b64encode(pem.encode()).decode()
-    return lambda hooks: hooks["webhooks"][0]["clientConfig"].update(caBundle=encoded)
+    hooks["webhooks"][0]["clientConfig"].update(caBundle=encoded)
+    resources.apply(cluster.client(), [hooks])
 
 
 def stored(cluster: Cluster, address: str) -> dict[str, Any]:
@@ -177,38 +145,6 @@ def stored(cluster: Cluster, address: str) -> dict[str, Any]:
     kept = ("name", "namespace", "labels", "annotations")
     metadata = {key: found["metadata"][key] for key in kept if key in found["metadata"]}
     return {**found, "metadata": metadata}
-
-
-@contextlib.contextmanager
-def spoilt(
-    cluster: Cluster, address: str, change: Callable[[dict[str, Any]], None] | None = None
-) -> Iterator[None]:
-    """An object that is changed, or else deleted, for the time of the block."""
-    whole = stored(cluster, address)
-    try:
-        if change is None:
-            with cluster.api_http() as http:
-                http.delete(address).raise_for_status()
-        else:
-            other = copy.deepcopy(whole)
-            change(other)
-            resources.apply(cluster.client(), [other])
-        yield
-    finally:
-        resources.apply(cluster.client(), [whole])
-
-
-def until_told(cluster: Cluster, wanted: dict[str, str]) -> None:
-    """Wait until `check` complains of just this, by check; each text is a part of what it says."""
-    until(
-        lambda: told(cluster, "--wait", "0s"),
-        what=f"check complains of {list(wanted) or 'nothing'}",
-        holds=lambda complaints: (
-            complaints.keys() == wanted.keys()
-            and all(part in complaints[check] for check, part in wanted.items())
-        ),
-        timeout_s=60,
-    )
 
 
 def until_served(cluster: Cluster, pem: str) -> None:
@@ -224,7 +160,7 @@ def until_served(cluster: Cluster, pem: str) -> None:
     assert len(addresses) == 2
     asking = {
         "name": "app",
-        "image": POD["spec"]["containers"][0]["image"],
+        "image": IMAGE,
         "command": [PYTHON, "-c", ASK_REPLICAS, pem, *addresses],
     }
     asker = {
@@ -273,42 +209,6 @@ def test_certificates_of_pods_are_shown(cluster: Cluster) -> None:
     assert refmesh(cluster, *pods_of).count(f"DNS:{name}\n") == 2
 
 
-def test_control_plane_that_is_not_there_is_told(cluster: Cluster) -> None:
-    complaint = {"control plane Namespace exists": 'the "nowhere" namespace does not exist'}
-    assert told(cluster, "--linkerd-namespace", "nowhere") == complaint
-
-
-def test_lost_binding_is_told(cluster: Cluster) -> None:
-    wanted = {"control plane ClusterRoleBindings exist": "linkerd-linkerd-destination"}
-    if ON_KIND:  # the embedded cluster enforces no roles, and says so to whom asks it
-        allowed = "control plane service accounts may do what they need"
-        wanted[allowed] = "linkerd-destination may not"
-    with spoilt(cluster, BINDING):
-        until_told(cluster, wanted)
-    until_told(cluster, {})
-
-
-def test_webhook_that_the_api_cannot_trust_is_told(cluster: Cluster) -> None:
-    other = serving.made(serving.injector_hosts("linkerd")).trusted_pem
-    with spoilt(cluster, CONFIGURATION, trusting(other)):
-        until_told(
-            cluster,
-            {
-                "proxy-injector webhook has valid cert": f"the certificate in Secret {SECRET}",
-                "proxy-injector webhook injects pods": "failed calling webhook",
-            },
-        )
-    until_told(cluster, {})
-
-
-def test_key_of_another_issuer_is_told(cluster: Cluster) -> None:
-    key = certificates.make_trust_anchor("cluster.local").key_pem
-    encoded = base64.b64encode(key.encode()).decode()
-    with spoilt(cluster, ISSUER, lambda secret: secret["data"].update({"key.pem": encoded})):
-        until_told(cluster, {"certificate config is valid": "belongs to another certificate"})
-    until_told(cluster, {})
-
-
 def test_webhook_certificate_is_renewed_without_a_refused_admission(
     cluster: Cluster,
 ) -> None:
@@ -348,18 +248,3 @@ def test_proxy_of_a_pod_is_seen(cluster: Cluster) -> None:
     pod["spec"]["containers"][0]["command"] = ["sleep", "infinity"]
     resources.apply(cluster.client(), [pod])
     assert told(cluster, "--proxy", "--wait", "30s") == {}
-
-
-def test_real_trouble_is_told(cluster: Cluster) -> None:
-    client = cluster.client()
-    resources.scale(client, "linkerd", "linkerd-proxy-injector", 0)
-    client.delete(Namespace, "shop")
-    until(
-        lambda: told(cluster, "--wait", "0s"),
-        what="check sees that nothing injects",
-        holds=lambda complaints: (
-            complaints.get("control plane services have endpoints")
-            == "service linkerd-proxy-injector has no endpoint that is ready"
-        ),
-        timeout_s=30,
-    )

@@ -19,7 +19,7 @@ from tests.reference_mesh.cli.breaking import (
     put,
     serve,
 )
-from tests.reference_mesh.cli.causes import found
+from tests.reference_mesh.cli.causes.model import found
 
 if TYPE_CHECKING:
     from collections.abc import Callable
