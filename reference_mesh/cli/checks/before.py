@@ -107,9 +107,11 @@ def _may(facts: Facts, verb: str, group: str, resource: str, *, namespaced: bool
 
 def _clocks_agree(facts: Facts) -> None:
     told = facts.now()
-    if not told:
-        raise Warned("the API server does not tell its time")
-    there = email.utils.parsedate_to_datetime(told)
+    try:
+        there = email.utils.parsedate_to_datetime(told)
+    except ValueError as error:
+        raise Warned("the API server does not tell its time") from error
+    there = there.replace(tzinfo=there.tzinfo or dt.UTC)  # `-0000`: no zone, but that time
     skew_s = abs((dt.datetime.now(dt.UTC) - there).total_seconds())
     if skew_s > _MOST_SKEW_S:
         raise Warned(f"the API server's clock and this one differ by {skew_s:.0f} s")

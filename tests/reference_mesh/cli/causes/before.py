@@ -39,4 +39,16 @@ CAUSES = [
         "the API server does not tell its time",
         "warning",
     ),
+    Cause(
+        "no clock skew detected",
+        lambda api: setattr(api, "date", "yesterday"),
+        "the API server does not tell its time",
+        "warning",
+    ),
+    Cause(
+        "no clock skew detected",
+        lambda api: setattr(api, "date", "Mon, 01 Jan 2024 00:00:00 -0000"),
+        "the API server's clock and this one differ by",
+        "warning",
+    ),
 ]
