@@ -108,8 +108,9 @@ def proxy_metrics(where: Where, resource: str, *, namespace: str) -> None:
     with connected(where) as kubernetes:
         for pod in pods.named(kubernetes, namespace, resource):
             name = pod["metadata"]["name"]
-            text = pods.page(kubernetes, namespace, name, names.ADMIN_PORT, "/metrics")
-            click.echo(f"#\n# POD {name} (admin port {names.ADMIN_PORT})\n#\n{text}", nl=False)
+            port = pods.admin_port(pod)
+            text = pods.page(kubernetes, namespace, name, port, "/metrics")
+            click.echo(f"#\n# POD {name} (admin port {port})\n#\n{text}", nl=False)
 
 
 @command.command("controller-metrics")

@@ -21,7 +21,6 @@ from reference_mesh.cli import certificate, installed, pods, tables
 from reference_mesh.cli.kubernetes import connected
 from reference_mesh.cli.options import Where, where_options
 from reference_mesh.errors import ClusterError, UsageError
-from reference_mesh.manifests import names
 
 if TYPE_CHECKING:
     from reference_mesh.cli.kubernetes import Kubernetes
@@ -57,7 +56,7 @@ def command(
         if selector is not None:
             meshed = installed.meshed_pods(kubernetes, namespace, control_plane_ns=where.namespace)
             found += [pod for pod in pods.running(meshed) if _selected(pod, selector)]
-        rows = [_facts(kubernetes, namespace, pod["metadata"]["name"]) for pod in found]
+        rows = [_facts(kubernetes, pod) for pod in found]
     if output == "json":
         click.echo(json.dumps(rows, indent=2))
         return
@@ -70,29 +69,42 @@ def command(
     click.echo(tables.aligned(header, shown), nl=False)
 
 
-def _facts(kubernetes: Kubernetes, namespace: str, pod: str) -> dict[str, Any]:
+def _facts(kubernetes: Kubernetes, pod: dict[str, Any]) -> dict[str, Any]:
+    env = _page(kubernetes, pod, "/env.json")
+    metrics = _page(kubernetes, pod, "/metrics")
     try:
-        env = pods.page(kubernetes, namespace, pod, names.ADMIN_PORT, "/env.json")
-        metrics = pods.page(kubernetes, namespace, pod, names.ADMIN_PORT, "/metrics")
         name = json.loads(env).get(_NAME) or "none"
-    except (ClusterError, ValueError) as error:
-        raise ClusterError(f"pod {namespace}/{pod}: its proxy does not answer: {error}") from error
+    except ValueError as error:
+        raise _silent(pod, error) from error
     return {
-        "pod": pod,
+        "pod": pod["metadata"]["name"],
         "identity": name,
         "issued": _time(metrics, _REFRESHED),
         "expires": _time(metrics, _EXPIRY),
         "renewals": int(_value(metrics, _REFRESHES) or 0),
-        "certificate": _certificate(kubernetes, namespace, pod),
+        "certificate": _certificate(kubernetes, pod),
     }
 
 
-def _certificate(kubernetes: Kubernetes, namespace: str, pod: str) -> str | None:
+def _certificate(kubernetes: Kubernetes, pod: dict[str, Any]) -> str | None:
     """PEM, the pod's own first; None where the proxy has none to give."""
     try:
-        return pods.page(kubernetes, namespace, pod, names.ADMIN_PORT, "/certificate.pem")
+        return _page(kubernetes, pod, "/certificate.pem")
     except ClusterError:
         return None
+
+
+def _page(kubernetes: Kubernetes, pod: dict[str, Any], place: str) -> str:
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    try:
+        return pods.page(kubernetes, namespace, name, pods.admin_port(pod), place)
+    except ClusterError as error:
+        raise _silent(pod, error) from error
+
+
+def _silent(pod: dict[str, Any], error: Exception) -> ClusterError:
+    shown = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+    return ClusterError(f"pod {shown}: its proxy does not answer: {error}")
 
 
 def _text(row: dict[str, Any]) -> str:
@@ -107,7 +119,7 @@ def _text(row: dict[str, Any]) -> str:
         raise ClusterError(f"pod {row['pod']}: its proxy's certificate: {error}") from error
 
 
-def certified(kubernetes: Kubernetes, namespace: str, pod: str) -> tuple[float, float]:
+def certified(kubernetes: Kubernetes, pod: dict[str, Any]) -> tuple[float, float]:
     """
     When a proxy's certificate was issued and when it ends, in seconds since the epoch; 0 if never.
 
@@ -115,10 +127,7 @@ def certified(kubernetes: Kubernetes, namespace: str, pod: str) -> tuple[float, 
         ClusterError: the proxy does not answer; names the pod.
 
     """
-    try:
-        metrics = pods.page(kubernetes, namespace, pod, names.ADMIN_PORT, "/metrics")
-    except ClusterError as error:
-        raise ClusterError(f"pod {namespace}/{pod}: its proxy does not answer: {error}") from error
+    metrics = _page(kubernetes, pod, "/metrics")
     return _value(metrics, _REFRESHED) or 0.0, _value(metrics, _EXPIRY) or 0.0
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from reference_mesh.cli.kubernetes import Kubernetes
 
-__all__ = ["destination_page", "named", "page", "running"]
+__all__ = ["admin_port", "destination_page", "named", "page", "running"]
 
 _KINDS = {
     "daemonset": ("apps/v1", "daemonsets"),
@@ -102,6 +102,19 @@ def named(kubernetes: Kubernetes, namespace: str, resource: str) -> list[dict[st
     selector = _selector(owner)
     pods = kubernetes.items(path("v1", "pods", namespace), labelSelector=selector)
     return running(pods)
+
+
+def admin_port(pod: Mapping[str, Any]) -> int:
+    """Where the proxy of a pod tells of itself: annotations may have put it elsewhere."""
+    spec = pod.get("spec") or {}
+    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+        for port in container.get("ports") or ():
+            if (
+                container["name"] == names.PROXY_CONTAINER
+                and port.get("name") == names.ADMIN_PORT_NAME
+            ):
+                return int(port["containerPort"])
+    return names.ADMIN_PORT
 
 
 def running(pods: list[dict[str, Any]]) -> list[dict[str, Any]]:

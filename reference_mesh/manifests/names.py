@@ -10,6 +10,7 @@ from typing import Final
 
 __all__ = [
     "ADMIN_PORT",
+    "ADMIN_PORT_NAME",
     "ADMISSION_WEBHOOKS",
     "COMPONENT",
     "CONFIG",
@@ -69,6 +70,7 @@ OVERRIDES: Final = "linkerd-config-overrides"
 
 IDENTITY_AUDIENCE: Final = "identity.l5d.io"
 
+ADMIN_PORT_NAME: Final = "linkerd-admin"
 ADMIN_PORT: Final = 4191
 IDENTITY_PORT: Final = 8080
 IDENTITY_ADMIN_PORT: Final = 9990

@@ -161,9 +161,9 @@ def _pods_renew(facts: Facts) -> None:
     for pod in facts.meshed_pods():
         if pod_problem(pod, names.PROXY_CONTAINER):
             continue
-        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-        issued_s, expires_s = certified(facts.kubernetes, namespace, name)
-        shown = f"{namespace}/{name} ({dt.datetime.fromtimestamp(expires_s, dt.UTC):%H:%M:%SZ})"
+        issued_s, expires_s = certified(facts.kubernetes, pod)
+        name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        shown = f"{name} ({dt.datetime.fromtimestamp(expires_s, dt.UTC):%H:%M:%SZ})"
         if expires_s <= now_s:
             over.append(shown)
         elif expires_s - now_s < _LATE_RATIO * (expires_s - issued_s):

@@ -81,7 +81,7 @@ def _proxy(values: Values, env: list[dict[str, Any]]) -> dict[str, Any]:
         "env": env,
         "ports": [
             {"name": "linkerd-proxy", "containerPort": proxy.ports.inbound},
-            {"name": "linkerd-admin", "containerPort": proxy.ports.admin},
+            {"name": names.ADMIN_PORT_NAME, "containerPort": proxy.ports.admin},
         ],
         "livenessProbe": _probe("/live", proxy.ports.admin, initialDelaySeconds=10),
         "readinessProbe": _probe("/ready", proxy.ports.admin, periodSeconds=2),

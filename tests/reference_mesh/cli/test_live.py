@@ -241,10 +241,14 @@ def test_replica_that_goes_costs_no_admission(cluster: Cluster) -> None:
         resources.deployments_available(cluster, "linkerd", DEPLOYMENTS)
 
 
-def test_proxy_of_a_pod_is_seen(cluster: Cluster) -> None:
+def test_proxy_of_a_pod_is_seen_wherever_it_listens(cluster: Cluster) -> None:
     pod = json.loads(json.dumps(POD))
     pod["metadata"] = {**pod["metadata"], "name": "web"}
+    pod["metadata"]["annotations"]["config.linkerd.io/admin-port"] = "4291"
     del pod["metadata"]["generateName"]
     pod["spec"]["containers"][0]["command"] = ["sleep", "infinity"]
     resources.apply(cluster.client(), [pod])
     assert told(cluster, "--proxy", "--wait", "30s") == {}
+    assert "control_identity_cert" in refmesh(
+        cluster, "diagnostics", "proxy-metrics", "-n", "shop", "pod/web"
+    )
