@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reference_mesh.cli.checks.model import Category, Check, Failed, pod_problem
 from reference_mesh.cli.kubernetes import path
+from reference_mesh.control_plane import settings
 from reference_mesh.manifests import components
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _is_ready(endpoint: dict[str, Any]) -> bool:
 
 def _covered(facts: Facts, addresses: Any) -> None:
     values = facts.values()
-    networks = [ipaddress.ip_network(text) for text in values.cluster_networks.split(",")]
+    networks = settings.from_values(values).cluster_networks
     outside = [
         shown
         for shown, text in addresses(facts)

@@ -150,11 +150,15 @@ def node(api: Any) -> None:
 
 def uncovered_service(api: Any) -> None:
     """A service, and networks that were set without a thought of services."""
+    networks(api, "10.244.0.0/16, 10.244.0.0/24")
+    api.add(service())
+
+
+def networks(api: Any, text: str) -> None:
     data = api.of("Secret", names.OVERRIDES)["data"]
     kept = yaml.safe_load(base64.b64decode(data[names.OVERRIDES]))
-    text = yaml.safe_dump({**kept, "clusterNetworks": "10.244.0.0/16"})
-    data[names.OVERRIDES] = base64.b64encode(text.encode()).decode()
-    api.add(service())
+    document = yaml.safe_dump({**kept, "clusterNetworks": text})
+    data[names.OVERRIDES] = base64.b64encode(document.encode()).decode()
 
 
 def foreign_pod(api: Any) -> None:
@@ -168,6 +172,12 @@ def no_endpoints(api: Any) -> None:
 def opaque(api: Any) -> None:
     api.add_meshed()
     api.add(service(annotations={names.OPAQUE_PORTS: "80"}))
+
+
+def misspelt(api: Any) -> None:
+    """What the injector refuses of a new service, and nobody of one that is changed."""
+    api.add_meshed()
+    api.add(service())["metadata"]["annotations"] = {names.OPAQUE_PORTS: "web"}
 
 
 def meshed_label(api: Any) -> None:

@@ -9,6 +9,7 @@ from tests.reference_mesh.cli.breaking import (
     denied,
     foreign_pod,
     gone,
+    networks,
     no_endpoints,
     no_kubeconfig,
     no_pods,
@@ -95,6 +96,11 @@ CAUSES = [
         foreign_pod,
         "shop/web-0 (8.8.8.8)",
         live=live_acts.foreign_pod,
+    ),
+    Cause(
+        "cluster networks contain all pods",
+        lambda api: networks(api, "nowhere"),
+        "clusterNetworks: 'nowhere' does not appear to be",
     ),
     Cause("cluster networks contain all services", uncovered_service, "shop/web (10.96.9.9)"),
     # linkerd-config
