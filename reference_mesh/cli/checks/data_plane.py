@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from reference_mesh.cli.checks.model import Category, Check, Failed, Warned, pod_problem
 from reference_mesh.cli.checks.versions import same_versions
 from reference_mesh.cli.kubernetes import path
+from reference_mesh.control_plane.ports import PortSet, parse
+from reference_mesh.errors import InvalidInput
 from reference_mesh.manifests import names
 
 if TYPE_CHECKING:
@@ -118,15 +120,30 @@ def _opaque_ports(facts: Facts) -> None:
             chosen = selector.items() <= labels.items()
             if not chosen or pod["metadata"]["namespace"] != service["metadata"]["namespace"]:
                 continue
-            served = {
-                str(port.get("targetPort", port["port"])) for port in service["spec"]["ports"]
-            }
-            differing = (ours ^ _opaque(pod)) & served
+            its = _opaque(pod)
+            differing = [
+                str(port["port"])
+                for port in service["spec"].get("ports") or ()
+                if (target := _target(port, pod)) and (port["port"] in ours) != (target in its)
+            ]
             if differing:
-                ports = ", ".join(sorted(differing))
+                ports = ", ".join(differing)
                 wrong.append(f"{_shown(service)} and pod {_shown(pod)} differ in {ports}")
     if wrong:
         raise Warned("; ".join(wrong))
+
+
+def _target(port: dict[str, Any], pod: dict[str, Any]) -> int | None:
+    """The pod's port behind a service's; None when the pod has none of that name."""
+    wanted = port.get("targetPort", port["port"])
+    if isinstance(wanted, int):
+        return wanted
+    spec = pod["spec"]
+    for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
+        for own in container.get("ports") or ():
+            if own.get("name") == wanted:
+                return int(own["containerPort"])
+    return None
 
 
 def _outside(facts: Facts, plural: str) -> Iterable[dict[str, Any]]:
@@ -135,9 +152,12 @@ def _outside(facts: Facts, plural: str) -> Iterable[dict[str, Any]]:
             yield item
 
 
-def _opaque(item: dict[str, Any]) -> set[str]:
+def _opaque(item: dict[str, Any]) -> PortSet:
     text = (item["metadata"].get("annotations") or {}).get(names.OPAQUE_PORTS, "")
-    return {part.strip() for part in text.split(",") if part.strip()}
+    try:
+        return parse(text)
+    except InvalidInput as error:
+        raise Warned(f"{_shown(item)}: {names.OPAQUE_PORTS}: {error}") from error
 
 
 def _shown(item: dict[str, Any]) -> str:

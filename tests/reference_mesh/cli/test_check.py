@@ -20,9 +20,10 @@ from reference_mesh.cli.checks.model import Facts
 from reference_mesh.cli.kubernetes import connected
 from reference_mesh.cli.options import Where
 from reference_mesh.errors import RefmeshError
-from tests.reference_mesh.cli.breaking import no_kubeconfig, server_gone
+from reference_mesh.manifests import names
+from tests.reference_mesh.cli.breaking import no_kubeconfig, server_gone, service
 from tests.reference_mesh.cli.causes.every import BEFORE, CAUSES
-from tests.reference_mesh.cli.causes.model import HA, Cause, assert_told
+from tests.reference_mesh.cli.causes.model import HA, Cause, assert_told, found
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,36 @@ def test_failure_is_told(refmesh: Callable[..., Result], installed: Any, cause: 
 def test_failure_is_told_before(refmesh: Callable[..., Result], api: Any, cause: Cause) -> None:
     cause.act(api)
     assert_told(refmesh("check", "--pre", "-o", "json"), cause)
+
+
+@pytest.mark.parametrize(
+    ("port", "pod_opaque", "differ"),
+    [
+        ({"port": 80, "targetPort": 8080}, "8080", False),
+        ({"port": 80, "targetPort": "http"}, "8000-8100", False),
+        ({"port": 80, "targetPort": 8080}, "80", True),
+        ({"port": 80, "targetPort": "http"}, "", True),
+        ({"port": 80, "targetPort": "unknown"}, "", False),
+        (None, "", False),
+    ],
+)
+def test_opaque_ports_are_of_the_service_and_of_the_pod(
+    refmesh: Callable[..., Result],
+    installed: Any,
+    port: dict[str, Any] | None,
+    pod_opaque: str,
+    differ: bool,
+) -> None:
+    """A headless service need not have ports at all."""
+    pod = installed.add_meshed()
+    container = {"name": "app", "ports": [{"name": "http", "containerPort": 8080}]}
+    pod["spec"]["containers"] = [container]
+    pod["metadata"]["annotations"][names.OPAQUE_PORTS] = pod_opaque
+    made = installed.add(service(annotations={names.OPAQUE_PORTS: "80"}))
+    made["spec"]["ports"] = [port] if port else None
+    result = refmesh("check", "--proxy", "--wait", "0s", "-o", "json")
+    check = found(result, "opaque ports are properly annotated")
+    assert check["result"] == ("warning" if differ else "success")
 
 
 def test_every_check_has_been_seen_to_fail(refmesh: Callable[..., Result], installed: Any) -> None:

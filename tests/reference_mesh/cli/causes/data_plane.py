@@ -7,6 +7,7 @@ from tests.reference_mesh.cli import live_acts
 from tests.reference_mesh.cli.breaking import (
     certified,
     meshed_label,
+    misspelt,
     more_anchors,
     opaque,
     other_version,
@@ -99,6 +100,13 @@ CAUSES = [
         "opaque ports are properly annotated",
         opaque,
         "shop/web and pod shop/web-0 differ in 80",
+        "warning",
+        PROXY,
+    ),
+    Cause(
+        "opaque ports are properly annotated",
+        misspelt,
+        f"shop/web: {names.OPAQUE_PORTS}: 'web' is not a port",
         "warning",
         PROXY,
     ),
