@@ -20,12 +20,26 @@ from tests.reference_mesh.cli.live import DEPLOYMENTS, IMAGE, ON_KIND, ROOT
 from tests.reference_mesh.cli.live_api import place, pod
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tests.reference_mesh.cli.live_api import LiveApi
 
 ISSUER_ENDS_S = 26
 """Time for a pod to start in, and then a few seconds of its certificate's last 15 %."""
+NEEDED = (
+    "clusterrolebindings",
+    "clusterroles",
+    "configmaps",
+    "customresourcedefinitions",
+    "deployments",
+    "mutatingwebhookconfigurations",
+    "namespaces",
+    "secrets",
+    "serviceaccounts",
+    "services",
+    "validatingwebhookconfigurations",
+)
+"""What someone must have rights to who installs the mesh."""
 NOWHERE = {"nodeSelector": {"kubernetes.io/hostname": "nowhere"}}
 
 
@@ -142,6 +156,36 @@ def forbidden(verb: str, resource: str) -> Callable[[LiveApi], None]:
         return None
 
     return act
+
+
+def lacking(verb: str, resource: str) -> Callable[[LiveApi], None]:
+    """`refmesh` run by one who may do what an installation takes, but for this; or the front."""
+
+    def act(api: LiveApi) -> None:
+        if ON_KIND:
+            rights = {(each, one) for each in ("create", "get") for one in NEEDED}
+            installer(api, rights - {(verb, resource)})
+        else:
+            denied(verb, resource)(api)
+
+    return act
+
+
+def installer(api: LiveApi, rights: Iterable[tuple[str, str]]) -> None:
+    """Run `refmesh` as an account that has these rights, verbs and resources."""
+    here = {"name": "installer", "namespace": "default"}
+    account = api.add({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": here})
+    group = "rbac.authorization.k8s.io"
+    kinds = {"apiVersion": f"{group}/v1", "metadata": {"name": "installer"}}
+    rules = [{"apiGroups": ["*"], "resources": [one], "verbs": [verb]} for verb, one in rights]
+    api.add({**kinds, "kind": "ClusterRole", "rules": rules})
+    binding = {
+        "kind": "ClusterRoleBinding",
+        "subjects": [{"kind": "ServiceAccount", **here}],
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "installer"},
+    }
+    api.add({**kinds, **binding})
+    api.sign_in(account)
 
 
 # The data plane.

@@ -12,7 +12,10 @@ import contextlib
 import copy
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from harness.waiting import until
 from reference_mesh.cli.kubernetes import path
@@ -22,7 +25,6 @@ from tests.reference_mesh.cli.live import IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from harness.cluster import Cluster
 
@@ -109,6 +111,14 @@ class LiveApi:
         kind = {"content-type": "application/merge-patch+json"}
         accepted(self._http.patch(address, content=json.dumps(change), headers=kind))
 
+    def sign_in(self, account: Object) -> None:
+        """From now on run `refmesh` as this service account."""
+        made = accepted(self._http.post(f"{place(account)}/token", json={"spec": {}}))
+        config = yaml.safe_load(Path(self.kubeconfig).read_text())
+        for one in config["users"]:
+            one["user"] = {"token": made["status"]["token"]}
+        Path(self.kubeconfig).write_text(yaml.safe_dump(config))
+
     def get(self, address: str) -> Object:
         return accepted(self._http.get(address))
 
@@ -126,7 +136,8 @@ class LiveApi:
         plural = path.rpartition("/")[2]
         if method == "POST" and plural in self.refused:
             return 403, {"kind": "Status", "code": 403, "message": self.refused[plural]}
-        answer = self._http.request(method, path, params=query, content=body)
+        kind = {"content-type": "application/json"} if body else {}
+        answer = self._http.request(method, path, params=query, content=body, headers=kind)
         if path == "/version" and self.version:
             return 200, {**answer.json(), "gitVersion": self.version}
         if method == "POST" and plural.endswith("accessreviews"):

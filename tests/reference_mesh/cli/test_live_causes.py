@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from harness.waiting import until
 from reference_mesh.cli import main
+from tests.reference_mesh.cli.breaking import HOOKS
 from tests.reference_mesh.cli.causes.every import BEFORE, CAUSES
 from tests.reference_mesh.cli.causes.model import HA, PRE, Cause, assert_told, found
 from tests.reference_mesh.cli.live import REFRESHED_S, install, started, told
@@ -39,11 +40,11 @@ def caused(causes: Sequence[Cause]) -> Any:
     """
     Parameters of a test: those that a cluster can have, together where one act causes several.
 
-    Certificates come last: on kind, a webhook may serve what it was given for minutes.
+    Webhooks come last: on kind, one may serve what it was given for minutes.
     """
     live = [cause for cause in causes if not isinstance(cause.live, str)]
     together: dict[Any, list[Cause]] = {}
-    for cause in sorted(live, key=lambda cause: "cert" in cause.description):
+    for cause in sorted(live, key=lambda cause: cause.description.split()[0] in HOOKS):
         together.setdefault((cause.live or cause.act, cause.options), []).append(cause)
     return pytest.mark.parametrize(
         "causes", together.values(), ids=lambda causes: ", ".join(c.description for c in causes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.reference_mesh.cli import live_acts
 from tests.reference_mesh.cli.breaking import denied
 from tests.reference_mesh.cli.causes.model import Cause
 
@@ -17,16 +18,23 @@ CAUSES = [
         "can create non-namespaced resources",
         denied("create", "clusterroles"),
         "cannot create clusterroles",
+        live=live_acts.lacking("create", "clusterroles"),
     ),
     *(
         Cause(
             f"can create {kind}",
             denied("create", kind.lower()),
             f"cannot create {kind.lower()}",
+            live=live_acts.lacking("create", kind.lower()),
         )
         for kind in ("ServiceAccounts", "Services", "Deployments", "ConfigMaps", "Secrets")
     ),
-    Cause("can read Secrets", denied("get", "secrets"), "cannot get secrets"),
+    Cause(
+        "can read Secrets",
+        denied("get", "secrets"),
+        "cannot get secrets",
+        live=live_acts.lacking("get", "secrets"),
+    ),
     Cause(
         "no clock skew detected",
         lambda api: setattr(api, "date", "Mon, 01 Jan 2024 00:00:00 GMT"),
