@@ -122,6 +122,19 @@ class LiveApi:
     def get(self, address: str) -> Object:
         return accepted(self._http.get(address))
 
+    def delete(self, address: str) -> None:
+        """Delete an object, and wait until it is gone."""
+        options = {"gracePeriodSeconds": 0, "propagationPolicy": "Background"}
+        answer = self._http.request("DELETE", address, json=options)
+        assert answer.is_success or answer.status_code == 404, answer.text
+        until(
+            lambda: self._http.get(address).status_code,
+            what=f"{address} is gone",
+            holds=lambda status: status == 404,
+            timeout_s=60,
+            interval_s=0.02,
+        )
+
     def in_front(self, folder: Path) -> None:
         """From now on have `refmesh` speak to the front, if there is anything to say there."""
         if self.version or self.denied or self.refused or self.date is not None:
@@ -151,21 +164,15 @@ class LiveApi:
         return self._held[address][1]
 
     def _create(self, document: Object) -> Object:
+        """Again while a webhook fails: the API server may not have heard yet that it is mended."""
         collection = place(document).rpartition("/")[0]
-        return accepted(self._http.post(collection, json=document))
 
-    def delete(self, address: str) -> None:
-        """Delete an object, and wait until it is gone."""
-        options = {"gracePeriodSeconds": 0, "propagationPolicy": "Background"}
-        answer = self._http.request("DELETE", address, json=options)
-        assert answer.is_success or answer.status_code == 404, answer.text
-        until(
-            lambda: self._http.get(address).status_code,
-            what=f"{address} is gone",
-            holds=lambda status: status == 404,
-            timeout_s=60,
-            interval_s=0.02,
-        )
+        def answered() -> tuple[str, Any]:
+            answer = self._http.post(collection, json=document)
+            return answer.text if answer.is_server_error else "", answer
+
+        what = f"the API server takes {document['kind']} {document['metadata']['name']}"
+        return accepted(until(answered, what=what, holds=lambda told: not told[0], timeout_s=30)[1])
 
 
 @contextlib.contextmanager

@@ -240,6 +240,18 @@ def test_identity_comes_from_the_running_proxy(
     assert f"does not give out its certificate. Identity: {name}" in said
 
 
+def test_proxies_are_asked_where_their_pods_say(
+    refmesh: Callable[..., Result], installed: Any
+) -> None:
+    (sidecar,) = installed.add_meshed()["spec"]["initContainers"]
+    sidecar["ports"] = [{"name": "linkerd-admin", "containerPort": 4291}]
+    base = "/api/v1/namespaces/shop/pods/web-0:4291/proxy"
+    installed.pages = {f"{base}/env.json": (200, "{}"), f"{base}/metrics": (200, "of 4291")}
+    assert refmesh("identity", "-n", "shop", "web-0").exit_code == 0
+    said = refmesh("diagnostics", "proxy-metrics", "-n", "shop", "pod/web-0").stdout
+    assert said == "#\n# POD web-0 (admin port 4291)\n#\nof 4291"
+
+
 def test_identity_shows_the_certificate_that_peers_see(
     refmesh: Callable[..., Result], installed: Any
 ) -> None:
