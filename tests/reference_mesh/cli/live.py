@@ -21,10 +21,10 @@ from reference_mesh.cli import main
 from tests.reference_mesh.cli.breaking import Signed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from harness.cluster import Cluster
+    from harness.cluster import Cluster, Image
 
 ON_KIND = os.environ.get("MESHMARK_CONTRACT_CLUSTER") == "kind"
 PYTHON = "/usr/bin/python3" if ON_KIND else sys.executable
@@ -38,9 +38,9 @@ REFRESHED_S = 180
 
 
 @contextlib.contextmanager
-def started(name: str) -> Iterator[Cluster]:
-    """A cluster that has the mesh's images, and no mesh."""
-    images = driver("reference").images(MeshOptions())
+def started(name: str, images: Sequence[Image] | None = None) -> Iterator[Cluster]:
+    """A cluster that has these images or else the mesh's, and no mesh."""
+    images = images or driver("reference").images(MeshOptions())
     maker = kind if ON_KIND else embedded
     with maker.start(f"{name}-{os.getpid()}", images=images) as cluster:
         yield cluster

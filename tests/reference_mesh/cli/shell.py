@@ -1,8 +1,4 @@
-"""
-Someone at a shell, with `refmesh`, a real kubectl and a new cluster.
-
-MESHMARK_CONTRACT_CLUSTER names the engine: `embedded` (the default) or `kind`.
-"""
+"""Someone at a shell, with `refmesh`, a real kubectl and a new cluster."""
 
 from __future__ import annotations
 
@@ -14,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from click.testing import CliRunner
 
-from harness.cluster import embedded, kind
 from reference_mesh.cli import main
+from tests.reference_mesh.cli.live import started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -81,6 +77,5 @@ class User:
 @contextlib.contextmanager
 def shell(kubectl_program: str, images: Sequence[Image]) -> Iterator[User]:
     """A user of a cluster that has these images and no mesh."""
-    maker = kind if os.environ.get("MESHMARK_CONTRACT_CLUSTER") == "kind" else embedded
-    with maker.start(f"refmesh-cli-{os.getpid()}", images=images) as cluster:
+    with started("refmesh-cli", images) as cluster:
         yield User(kubectl_program, cluster.kubeconfig)
