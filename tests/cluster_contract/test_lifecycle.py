@@ -176,8 +176,8 @@ def test_sidecars_end_with_a_pod_that_is_done(bench) -> None:
 
 
 def test_following_a_log_ends_with_the_container(bench) -> None:
-    bench.pod("talking", "for i in 1 2 3; do echo $i; sleep 0.2; done", restartPolicy="Never")
-    bench.phase("talking", "Running")
+    bench.pod("talking", "for i in 1 2 3; do echo $i; sleep 1; done", restartPolicy="Never")
+    bench.says("talking", "1")
     lines = list(bench.client.log("talking", namespace=bench.namespace, follow=True))
 
     assert "".join(lines).split() == ["1", "2", "3"]
