@@ -7,7 +7,7 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import Deployment, ReplicaSet
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import ConfigMap, Pod, ServiceAccount
-from lightkube.types import PatchType
+from lightkube.types import CascadeType, PatchType
 
 from harness.waiting import until
 
@@ -57,6 +57,12 @@ def change(bench, **spec: object) -> None:
 
 def colour(bench, value: str) -> None:
     change(bench, template={"metadata": {"annotations": {"colour": value}}})
+
+
+def names(bench) -> set[str]:
+    """Of the pods that the Deployment's selector takes."""
+    found = bench.client.list(Pod, namespace=bench.namespace, labels={"app": "app"})
+    return {each.metadata.name for each in found}
 
 
 def sets(bench) -> list[ReplicaSet]:
@@ -128,6 +134,44 @@ def test_a_lost_pod_is_replaced(bench) -> None:
     rolled_out(bench)
 
     assert len(list(bench.client.list(Pod, namespace=bench.namespace))) == 3
+
+
+def test_a_deployment_made_again_takes_the_pods_it_left_behind(bench) -> None:
+    """As after `kubectl delete --cascade=orphan`, and nothing restarts."""
+    bench.apply(DEPLOYMENT)
+    rolled_out(bench)
+    before = names(bench)
+    bench.client.delete(Deployment, "app", namespace=bench.namespace, cascade=CascadeType.ORPHAN)
+    until(
+        lambda: not list(bench.client.list(Deployment, namespace=bench.namespace)),
+        what="deployment gone",
+        timeout_s=20,
+    )
+    assert names(bench) == before
+    bench.apply(DEPLOYMENT)
+    rolled_out(bench)
+    assert names(bench) == before
+
+
+def test_a_pod_that_is_relabelled_is_let_go_and_replaced(bench) -> None:
+    """So that somebody can look at it in peace; labelled back, it is one too many."""
+    bench.apply(DEPLOYMENT)
+    rolled_out(bench)
+    chosen, *others = sorted(names(bench))
+
+    def label(value: str) -> None:
+        change = {"metadata": {"labels": {"app": value}}}
+        bench.client.patch(Pod, chosen, change, namespace=bench.namespace)
+
+    label("watched")
+    until(lambda: len(names(bench)) == 3, what="a pod in its place", timeout_s=20)
+    alone = bench.client.get(Pod, chosen, namespace=bench.namespace)
+    assert set(others) < names(bench)
+    assert not alone.metadata.ownerReferences
+    rolled_out(bench)
+    label("app")
+    until(lambda: len(names(bench)) == 3, what="three pods in all", timeout_s=20)
+    rolled_out(bench)
 
 
 def test_recreate_never_runs_two_versions(bench) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harness.cluster.embedded.controllers import claims, rolling
 from harness.cluster.embedded.controllers import pods as about
-from harness.cluster.embedded.controllers import rolling
 from harness.cluster.embedded.controllers.reconciler import Name, Reconciler
 from harness.cluster.embedded.status import NotFound
 from harness.cluster.embedded.store import copied, timestamp
@@ -50,6 +50,8 @@ class Deployments:
             place = self._store.located(about.controller_uid(change.object))
             if place is not None and place[0] == _DEPLOYMENTS:
                 self._queue.queue((place[1], place[2]))
+            for owner in claims.candidates(self._store, change.object, _DEPLOYMENTS):
+                self._queue.queue((metadata["namespace"], owner["metadata"]["name"]))
 
     async def _reconcile(self, name: Name) -> None:
         try:
@@ -72,9 +74,7 @@ class Deployments:
 
     def _sets(self, deployment: Obj) -> list[Obj]:
         """The deployment's ReplicaSets, oldest revision first."""
-        namespace = deployment["metadata"]["namespace"]
-        owned = about.owned_by(deployment, self._store.list(_REPLICA_SETS, namespace)[0])
-        return sorted(owned, key=_revision)
+        return sorted(claims.claimed(self._store, deployment, _REPLICA_SETS), key=_revision)
 
     # The new ReplicaSet
 

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 from typing import TYPE_CHECKING
 
+from harness.cluster.embedded.controllers import claims
 from harness.cluster.embedded.controllers import pods as about
 from harness.cluster.embedded.controllers.reconciler import Name, Reconciler
 from harness.cluster.embedded.status import ApiError, NotFound
@@ -44,6 +45,8 @@ class ReplicaSets:
             place = self._store.located(about.controller_uid(change.object))
             if place is not None and place[0] == _REPLICA_SETS:
                 self._queue.queue((place[1], place[2]))
+            for owner in claims.candidates(self._store, change.object, _REPLICA_SETS):
+                self._queue.queue((metadata["namespace"], owner["metadata"]["name"]))
 
     async def _reconcile(self, name: Name) -> None:
         try:
@@ -58,8 +61,7 @@ class ReplicaSets:
             raise ApiError(failure)
 
     def _pods(self, owner: Obj) -> list[Obj]:
-        namespace = owner["metadata"]["namespace"]
-        owned = about.owned_by(owner, self._store.list(_PODS, namespace)[0])
+        owned = claims.claimed(self._store, owner, _PODS, adoptable=about.is_active)
         return [pod for pod in owned if about.is_active(pod)]
 
     async def _correct(self, owner: Obj, present: list[Obj]) -> str:
