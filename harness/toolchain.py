@@ -202,8 +202,17 @@ def _statically(cargo: Path, person: Person) -> list[str]:
     found = re.search(r"^host: (\S+)$", told, re.MULTILINE)
     if not found:
         return []
-    flags = f'target.{found[1]}.rustflags=["-C", "target-feature=+crt-static"]'
-    return ["--target", found[1], "--config", flags]
+    # Panics name the file of a dependency, which lies in the person's home: without that, who built
+    # it cannot be seen in a program, and two people's are the same.
+    remap = f"--remap-path-prefix={_cargo_home(person)}=/cargo"
+    flags = ["-C", "target-feature=+crt-static", remap]
+    return ["--target", found[1], "--config", f"target.{found[1]}.rustflags={json.dumps(flags)}"]
+
+
+def _cargo_home(person: Person) -> Path:
+    """Where cargo keeps what it fetched. Only the person's own settings count, as in `run_as`."""
+    set_here = os.environ.get("CARGO_HOME") if person.uid == os.geteuid() else None
+    return Path(set_here or person.home / ".cargo")
 
 
 def _require_static_libc() -> None:

@@ -97,6 +97,8 @@ def test_builds_with_other_features_do_not_replace_each_other(
     fake_cargo(tmp_path, target / "release/prog")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setenv("CARGO_TARGET_DIR", str(target))
+    monkeypatch.setenv("CARGO_HOME", "/home/somebody/.cargo")
+    monkeypatch.delenv("SUDO_UID", raising=False)
     monkeypatch.delenv(toolchain.PROFILE_VARIABLE, raising=False)
 
     plain = toolchain.build("p", root=root)["prog"]
@@ -108,6 +110,7 @@ def test_builds_with_other_features_do_not_replace_each_other(
     assert "--locked --profile release" in plain.read_text()
     assert "--target here-linux-gnu" in plain.read_text()
     assert "+crt-static" in plain.read_text()
+    assert "--remap-path-prefix=/home/somebody/.cargo=/cargo" in plain.read_text()
 
 
 def test_another_commit_is_built_where_this_clones_artefacts_are(
