@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 ON_KIND = os.environ.get("MESHMARK_CONTRACT_CLUSTER") == "kind"
 PYTHON = "/usr/bin/python3" if ON_KIND else sys.executable
 IMAGE = "meshmark.dev/control-plane:0.1.0"
-"""Has a Python and a shell's programs, and is on every node."""
+"""Has a Python, on kind nothing else, and is on every node."""
+ASLEEP = [PYTHON, "-c", "import signal; signal.pause()"]
 DEPLOYMENTS = ("linkerd-identity", "linkerd-destination", "linkerd-proxy-injector")
 ROOT = Signed(-1, 300)
 """Trust anchor of the mesh that is installed here."""

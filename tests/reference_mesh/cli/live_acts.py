@@ -16,7 +16,7 @@ from tests.reference_mesh.cli.breaking import (
     refused,
     trust,
 )
-from tests.reference_mesh.cli.live import DEPLOYMENTS, IMAGE, ON_KIND, ROOT
+from tests.reference_mesh.cli.live import ASLEEP, DEPLOYMENTS, IMAGE, ON_KIND, PYTHON, ROOT
 from tests.reference_mesh.cli.live_api import place, pod
 
 if TYPE_CHECKING:
@@ -103,9 +103,17 @@ def component(name: str, container: str, **fields: Any) -> Callable[[LiveApi], N
         "namespace": "linkerd",
         "labels": {names.COMPONENT: name},
     }
-    return lambda api: api.add(document)
+
+    def act(api: LiveApi) -> None:
+        if not spec:
+            # A scheduler would keep it off every node that has a pod of its component.
+            document["spec"]["nodeName"] = api.get("/api/v1/nodes")["items"][-1]["metadata"]["name"]
+        api.add(document)
+
+    return act
 
 
+CRASHES = component("destination", "destination", command=[PYTHON, "-c", "raise SystemExit(1)"])
 NO_PODS = scaled(0, *DEPLOYMENTS)
 OTHER_PROXY = component("identity", names.PROXY_CONTAINER, image="meshmark.dev/proxy:0.0.9")
 
@@ -206,12 +214,19 @@ def not_renewed(api: LiveApi) -> None:
     api.delete(place(made))
 
 
+NOT_RENEWED = (
+    "a kubelet shows an issuer that was replaced a minute or two later, when it is over"
+    if ON_KIND
+    else not_renewed
+)
+
+
 def by_hand(**proxy: Any) -> Callable[[LiveApi], None]:
     """A pod in the mesh whose proxy only sleeps."""
     sidecar = {
         "name": names.PROXY_CONTAINER,
         "image": IMAGE,
-        "command": ["sleep", "infinity"],
+        "command": ASLEEP,
         "restartPolicy": "Always",
         **proxy,
     }

@@ -21,7 +21,7 @@ from harness.waiting import until
 from reference_mesh.cli.kubernetes import path
 from reference_mesh.manifests import names
 from tests.reference_mesh.cli.fake_api import PLURALS, listening
-from tests.reference_mesh.cli.live import IMAGE
+from tests.reference_mesh.cli.live import ASLEEP, IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -193,7 +193,7 @@ def broken(
 
 def pod(annotations: dict[str, str] | None = None, **spec: Any) -> Object:
     """A pod `shop/web-0` that does nothing, until it is killed."""
-    asleep = {"name": "app", "image": IMAGE, "command": ["sleep", "infinity"]}
+    asleep = {"name": "app", "image": IMAGE, "command": ASLEEP}
     metadata = {"name": "web-0", "namespace": "shop", "labels": {"app": "web"}}
     return {
         "apiVersion": "v1",

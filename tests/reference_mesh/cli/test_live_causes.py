@@ -32,6 +32,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300, func_only=True)]
 TOLD_S = 60
 """A kubelet tells of its pods within seconds, when it is not busy."""
 
+MOUNTED = {*HOOKS, "certificate", "issuer", "trust"}
+"""First words of the checks of what the mesh reads from volumes."""
+
 WITHOUT = [cause for cause in CAUSES if cause.description == "control plane Namespace exists"]
 """Of a cluster on which the mesh is not."""
 
@@ -40,11 +43,11 @@ def caused(causes: Sequence[Cause]) -> Any:
     """
     Parameters of a test: those that a cluster can have, together where one act causes several.
 
-    Webhooks come last: on kind, one may serve what it was given for minutes.
+    What is mounted comes last: on kind, the mesh may have what it was given for minutes.
     """
     live = [cause for cause in causes if not isinstance(cause.live, str)]
     together: dict[Any, list[Cause]] = {}
-    for cause in sorted(live, key=lambda cause: cause.description.split()[0] in HOOKS):
+    for cause in sorted(live, key=lambda cause: cause.description.split()[0] in MOUNTED):
         together.setdefault((cause.live or cause.act, cause.options), []).append(cause)
     return pytest.mark.parametrize(
         "causes", together.values(), ids=lambda causes: ", ".join(c.description for c in causes)

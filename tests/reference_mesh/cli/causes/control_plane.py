@@ -71,7 +71,7 @@ CAUSES = [
         "control plane pods are ready",
         lambda api: waits(pod_of(api, "destination"), "destination", "CrashLoopBackOff"),
         "container destination waits: CrashLoopBackOff",
-        live=live_acts.component("destination", "destination", command=["false"]),
+        live=live_acts.CRASHES,
     ),
     Cause(
         "control plane pods are ready",

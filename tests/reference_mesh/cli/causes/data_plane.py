@@ -31,14 +31,14 @@ CAUSES = [
         "end soon and are not renewed: shop/web-0",
         "warning",
         PROXY,
-        live_acts.not_renewed,
+        live_acts.NOT_RENEWED,
     ),
     Cause(
         "data plane proxies renew their certificates in time",
         lambda api: certified(api, -25, -1),
         "certificates are over: shop/web-0",
         options=PROXY,
-        live=live_acts.not_renewed,
+        live=live_acts.NOT_RENEWED,
     ),
     Cause(
         "data plane proxies renew their certificates in time",
