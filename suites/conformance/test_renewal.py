@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 LIFETIMES = 3
 LATEST_SHARE = 0.75
-"""Of a certificate's life; what is later leaves no time for a second try."""
+"""Of a certificate's life; what is asked for later leaves no time for a second try."""
+
+ISSUED_S = 2.0
+"""In which a busy control plane issues one: a tenth of the lives here, nothing of a day's."""
 
 _RECOVERED_S = 40.0
 _OUTAGE_S = 4.0
@@ -75,10 +78,11 @@ def test_certificates_are_renewed_in_time(check: Check, world: World) -> None:
     with check.phase("reconcile"):
         shares = [share for known in seen.values() for share in _renewed_at(known)]
         check.measured(max(shares), "of life at the latest renewal", n=len(shares))
+        latest = LATEST_SHARE + ISSUED_S / SHORT_LEAF_LIFETIME_S
         check.expect(
-            max(shares) <= LATEST_SHARE,
+            max(shares) <= latest,
             "share of a certificate's life after which it is renewed",
-            expected=f"at most {LATEST_SHARE}",
+            expected=f"at most {LATEST_SHARE}, and {ISSUED_S} s to issue it: {latest:.2f}",
             seen=[round(share, 3) for share in shares],
         )
 
