@@ -46,8 +46,11 @@ HELD_MS = 2500
 OUTAGE_S = 10.0
 """Longest time without an answer after a sidecar was killed: one start, and one try again."""
 
-LONGEST_PAUSE_S = 2.0
-"""A stream whose messages are 200 ms apart has been interrupted when it pauses for longer."""
+LONGEST_PAUSE_S = 5.0
+"""
+A stream whose messages are 200 ms apart has been interrupted when it pauses for longer. What a busy
+machine does to it must not be taken for that: at a load of ten per processor it paused for 2 s.
+"""
 
 
 @check("LC-01")
