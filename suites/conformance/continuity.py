@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.workload.records import Outcome
     from suites.member import Member
 
-__all__ = ["LEAST_CALLS", "LEAST_RPS", "Continuous", "continuous"]
+__all__ = ["LEAST_CALLS", "LEAST_RPS", "SERVED_S", "Continuous", "continuous"]
 
 LOST_SHARE = 0.01
 MISSED = 1e-3
@@ -34,7 +34,7 @@ LEAST_RPS = 25.0
 _RATES = (("h1", None, 15.0), ("h1", 0, 10.0), ("h2", None, 15.0))
 """Protocol, connections kept (None: some, 0: one per call) and calls a second."""
 _AT_ONCE = 100
-_ANSWER_S = 30.0
+SERVED_S = 30.0
 """How long a mesh may take until a new pod is served: the bound of the Gateway API's suite."""
 
 _ENOUGH_S = 60.0
@@ -67,14 +67,14 @@ class Continuous:
             until(
                 lambda app=app, before=before: app.summary().arrived - before,  # type: ignore[misc]
                 what=f"requests at {pod}",
-                timeout_s=_ANSWER_S,
+                timeout_s=SERVED_S,
                 hint="The mesh has not heard of this pod, or does not send to it.",
             )
 
     def last(self, seconds: float) -> None:
         """Let the traffic go on for so long."""
         calls = round(seconds * self.first_rps)
-        self.running[0].wait_calls(calls, timeout_s=2 * seconds + _ANSWER_S)
+        self.running[0].wait_calls(calls, timeout_s=2 * seconds + SERVED_S)
 
     def until_enough(self) -> None:
         """Let the traffic go on until it makes a sample."""

@@ -14,6 +14,7 @@ from harness.stats import equivalence
 from harness.stats.shares import clopper_pearson
 from harness.waiting import until
 from harness.workload.plans import Plan, steer
+from suites.conformance.continuity import SERVED_S
 from suites.conformance.joining import deliver_all
 
 if TYPE_CHECKING:
@@ -48,9 +49,6 @@ SLOW_SHARE = 1 / 6
 """A pod that is slow gets at most half of its part from a balancer that goes by latency."""
 
 SLOW_MS = 100
-
-CONVERGED_S = 30.0
-"""Within which changes take effect, as the Gateway API's conformance tests allow."""
 
 
 @check("LB-01")
@@ -177,5 +175,5 @@ def _until_each_answers(check: Check, client: Member, server: Member) -> None:
         call,
         what=f"an answer of each of {len(pods)} pods of {server.host}",
         holds=lambda answered: set(pods) <= answered.keys(),
-        timeout_s=CONVERGED_S,
+        timeout_s=SERVED_S,
     )
