@@ -105,17 +105,17 @@ class Facts:
         return overrides.combine(kept)[0]
 
     def control_plane_pods(self) -> list[dict[str, Any]]:
-        """Pods of the control plane that have not ended."""
+        """Pods of the control plane that have not ended, nor been told to."""
         address = path("v1", "pods", self.namespace)
         pods = self.kubernetes.items(address, labelSelector=names.COMPONENT)
-        return [pod for pod in pods if _phase(pod) not in {"Succeeded", "Failed"}]
+        return [pod for pod in pods if _is_to_run(pod)]
 
     def meshed_pods(self) -> list[dict[str, Any]]:
-        """Pods in the mesh outside the control plane that have not ended."""
+        """Pods in the mesh outside the control plane that have not ended, nor been told to."""
         address = path("v1", "pods", self.data_plane_ns)
         selector = f"{names.CONTROL_PLANE_NS}={self.namespace},!{names.COMPONENT}"
         pods = self.kubernetes.items(address, labelSelector=selector)
-        return [pod for pod in pods if _phase(pod) not in {"Succeeded", "Failed"}]
+        return [pod for pod in pods if _is_to_run(pod)]
 
     def now(self) -> str:
         """Time by the API server's clock, in HTTP's form; empty when it does not tell."""
@@ -158,5 +158,7 @@ def proxy_of(pod: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _phase(pod: dict[str, Any]) -> str:
-    return str((pod.get("status") or {}).get("phase", ""))
+def _is_to_run(pod: dict[str, Any]) -> bool:
+    """A pod on its way out is of the version that was, and less ready by the second."""
+    ended = (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+    return not ended and "deletionTimestamp" not in pod["metadata"]

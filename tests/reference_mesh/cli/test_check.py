@@ -86,6 +86,22 @@ def test_opaque_ports_are_of_the_service_and_of_the_pod(
     assert check["result"] == ("warning" if differ else "success")
 
 
+def test_pod_on_its_way_out_is_not_looked_at(
+    refmesh: Callable[..., Result], installed: Any
+) -> None:
+    """After a rollout such a pod is of the version before, and stops being ready."""
+    for component in ({names.COMPONENT: "destination"}, {}):
+        pod = installed.add_meshed()
+        pod["metadata"]["name"] = f"old-{len(component)}"
+        pod["metadata"]["labels"] |= component
+        pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        pod["spec"]["containers"] = [{"name": names.PROXY_CONTAINER, "image": "proxy:0.0.1"}]
+        pod["status"] = {"phase": "Running"}
+        installed.add(pod)
+    result = refmesh("check", "--proxy", "--wait", "0s", "-o", "json")
+    assert "old-" not in result.stdout
+
+
 def test_every_check_has_been_seen_to_fail(refmesh: Callable[..., Result], installed: Any) -> None:
     install_ha(installed, refmesh)
     with connected(Where(kubeconfig=installed.kubeconfig)) as kubernetes:
