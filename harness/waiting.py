@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 _KEPT_OBSERVATIONS = 5
 """How many of the last distinct observations an error prints: enough to see a trend."""
+_SHOWN_CHARACTERS = 500
+"""Of one observation: a whole object of Kubernetes would bury the rest."""
 
 
 class Clock(Protocol):
@@ -77,6 +79,8 @@ def until(
             if holds(value):
                 return value
             shown = repr(value)
+            if len(shown) > _SHOWN_CHARACTERS:
+                shown = f"{shown[:_SHOWN_CHARACTERS]} …"
         elapsed_s = clock.now_s() - started_s
         if not seen or seen[-1][1] != shown:
             seen.append((elapsed_s, shown))

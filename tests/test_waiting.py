@@ -44,6 +44,14 @@ def test_gives_up_in_time_and_lists_distinct_observations() -> None:
     )
 
 
+def test_an_observation_too_long_to_read_is_cut() -> None:
+    with pytest.raises(NotInTime) as raised:
+        until(
+            lambda: "x" * 9000, what="short", holds=lambda _: False, timeout_s=0, clock=FakeClock()
+        )
+    assert 500 < len(str(raised.value)) < 600
+
+
 def test_an_error_of_the_harness_counts_as_not_yet() -> None:
     answers = iter([ClusterError("no route"), "up"])
 

@@ -122,13 +122,14 @@ class Bench:
 
     def phase(self, name: str, wanted: str) -> Any:
         """Wait for this phase of a pod, and return the pod."""
-        return until(
-            lambda: self.show(name),
+        until(
+            lambda: self.show(name).status.phase,
             what=f"pod {name} {wanted}",
             timeout_s=20,
             interval_s=0.02,
-            holds=lambda pod: pod.status.phase == wanted,
+            holds=lambda phase: phase == wanted,
         )
+        return self.show(name)
 
     def output(self, name: str, script: str, **more: Any) -> str:
         """What a script prints in a pod that runs to its end."""
