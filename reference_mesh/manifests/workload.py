@@ -33,6 +33,11 @@ _LINGER_S = 3
 How long a pod that ends goes on serving: as long as callers may take to hear that it ends. The API
 server would have an admission refused otherwise, or let a pod through without its sidecar.
 """
+_LIVE_S = 5
+"""
+How long a component may take to tell that it lives. In Kubernetes' one second it did not at a load
+of ten a processor, and a restart made it busier still.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +184,7 @@ def _container(values: Values, namespace: str, component: Component) -> dict[str
         "livenessProbe": {
             "httpGet": {"path": "/live", "port": component.admin_port},
             "initialDelaySeconds": 10,
+            "timeoutSeconds": _LIVE_S,
         },
         "readinessProbe": {
             "httpGet": {"path": "/ready", "port": component.admin_port},
