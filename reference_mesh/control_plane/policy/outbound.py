@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import grpc
 
 from reference_mesh.control_plane import opaque, wire
-from reference_mesh.control_plane.destination import endpoints
 from reference_mesh.control_plane.policy import protocols
 from reference_mesh.proto.gen import destination_pb2, outbound_pb2
 
@@ -51,19 +50,19 @@ _FALLBACK = "egress-fallback"
 
 
 def policy_at(reader: Reader, where: wire.Address, settings: Settings) -> bytes | wire.Refusal:
-    """What `Watch` answers for an address."""
+    """
+    What `Watch` answers for an address.
+
+    Nothing for a pod's own, as Linkerd's controller: who is there now only its profile tells, which
+    the client follows. A policy would be kept when the address has become another pod's.
+    """
     service = reader.service_at(where[0])
     if service is not None:
         return _encoded(service_policy(reader, service, where[1], settings))
-    pod = reader.pod_at(where[0])
-    if pod is not None and endpoints.carries(pod, where[0]):
-        told = endpoints.weighted_address(reader, where, pod, settings)
-        is_opaque = opaque.pod_port(reader, pod, where[1], settings)
-        return _encoded(address_policy("pod", told, is_opaque=is_opaque))
-    if in_cluster(where[0], settings):
-        return wire.Refusal(grpc.StatusCode.NOT_FOUND, f"nothing known at {where[0]}")
+    if in_cluster(where[0], settings) or reader.pod_at(where[0]) is not None:
+        return wire.Refusal(grpc.StatusCode.NOT_FOUND, f"no service at {where[0]}")
     told = destination_pb2.WeightedAddr(addr=wire.address(where), weight=1)
-    return _encoded(address_policy(_FALLBACK, told, is_opaque=False))
+    return _encoded(address_policy(_FALLBACK, told))
 
 
 def policy_of(reader: Reader, target: ServiceTarget, settings: Settings) -> bytes | wire.Refusal:
@@ -124,16 +123,14 @@ def forward(name: str, told: destination_pb2.WeightedAddr) -> outbound_pb2.Backe
     return outbound_pb2.Backend(metadata=wire.default_metadata(name), queue=_queue(), forward=told)
 
 
-def address_policy(
-    name: str, told: destination_pb2.WeightedAddr, *, is_opaque: bool
-) -> outbound_pb2.OutboundPolicy:
-    """Policy for an address that is no service's: a pod's own, or one outside of the cluster."""
+def address_policy(name: str, told: destination_pb2.WeightedAddr) -> outbound_pb2.OutboundPolicy:
+    """Policy for an address outside of the cluster."""
     metadata = wire.default_metadata(name)
     backend = forward(name, told)
     return outbound_pb2.OutboundPolicy(
         metadata=metadata,
         protocol=protocols.protocol(
-            "opaque" if is_opaque else "detect",
+            "detect",
             opaque=protocols.opaque_route(metadata, backend),
             http=protocols.http_route(metadata, backend),
         ),

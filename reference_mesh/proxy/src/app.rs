@@ -327,7 +327,6 @@ fn discovery_settings(config: &Config) -> discovery::Settings {
             capacity: direction.queue_capacity,
             failfast_timeout: direction.failfast_timeout,
         },
-        profile_timeout: config.lookup.profile_timeout,
         inbound: config.inbound.clone(),
     }
 }

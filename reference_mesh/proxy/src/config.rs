@@ -178,10 +178,8 @@ pub struct Identity {
 pub struct Lookup {
     /// Opaque text that is sent along with each lookup.
     pub context: String,
-    /// Networks whose addresses have profiles and policies.
+    /// Networks whose addresses have profiles.
     pub networks: Vec<IpNet>,
-    /// Longest wait for a target's first profile.
-    pub profile_timeout: Duration,
 }
 
 /// Pause between attempts: doubles from `min` to `max`, with a random share added.

@@ -30,7 +30,8 @@ pub use self::endpoint::{
 };
 use self::lookup::Lookup;
 pub use self::profile::{
-    Profile, ProfileMatch, ProfileRoute, ResponseClass, ResponseMatch, RetryBudget, WeightedTarget,
+    At, Profile, ProfileMatch, ProfileRoute, ResponseClass, ResponseMatch, RetryBudget,
+    WeightedTarget,
 };
 use self::watches::{Subscription, Task, Watches};
 use crate::config::{self, ControlStreams};
@@ -38,8 +39,9 @@ use crate::control::Client;
 use crate::policy::inbound::ServerPolicy;
 use crate::policy::outbound::{Policy, Queue};
 
-/// Longest wait for the first policy of an outbound target, or of an inbound port that the workload
-/// does not list. Then its connections are refused, with the reason, until the policy is there.
+/// Longest wait for the first policy (and profile) of an outbound target, or for that of an inbound port
+/// that the workload does not list. Then its connections are refused, with the reason, until the policy
+/// is there.
 const POLICY_LIMIT: Duration = Duration::from_secs(10);
 
 /// Inbound ports that are watched at a time only because clients connect to them. An application
@@ -53,7 +55,7 @@ pub struct Settings {
     pub context_token: String,
     /// Name of this workload for the policy controller.
     pub workload: String,
-    /// Networks whose addresses are looked up; others are forwarded to as they are.
+    /// Networks whose addresses have profiles.
     pub networks: Vec<IpNet>,
     /// How long an outbound target that nobody uses is kept.
     pub outbound_idle: Duration,
@@ -65,8 +67,6 @@ pub struct Settings {
     pub detect_timeout: Duration,
     /// Queue of targets without policy.
     pub queue: Queue,
-    /// Longest wait for a target's first profile; then it has none.
-    pub profile_timeout: Duration,
     /// Defaults of inbound ports.
     pub inbound: config::Inbound,
 }
@@ -120,55 +120,23 @@ impl Discovery {
         }))
     }
 
-    /// The policy for connections to `addr`, once one is known. Where the controller has none, one
-    /// that forwards to `addr`, or to the endpoint that its profile names.
+    /// The policy for connections to `addr`, once one is known. Where the controller has none, the one
+    /// that the address's profile asks for.
     pub async fn outbound_policy(&self, addr: SocketAddr) -> watch::Receiver<Arc<Policy>> {
         let lookup = self.0.lookup.clone();
-        let known = self.looked_up(addr);
-        let placeholder = || {
-            let settings = &self.0.lookup.settings;
-            Arc::new(if known {
-                Policy::invalid(format!("no policy for {addr} from the control plane yet"))
-            } else {
-                Policy::original_dst(addr, settings.detect_timeout, settings.queue)
-            })
-        };
-        let (subscription, task) =
-            self.0
-                .outbound
-                .subscribe(addr, placeholder, |feed| async move {
-                    if known {
-                        lookup.outbound(addr, feed).await;
-                    } else {
-                        feed.heard(true);
-                        feed.settle();
-                    }
-                });
+        let has_profile = self.has_profile(addr);
+        let profile = has_profile.then(|| self.watch_profile(&addr.to_string()).now());
+        let placeholder =
+            || Policy::invalid(format!("no policy for {addr} from the control plane yet")).into();
+        let follow = |feed| lookup.outbound(addr, profile, feed);
+        let (subscription, task) = self.0.outbound.subscribe(addr, placeholder, follow);
         self.0.spawn(task);
         subscription.known(POLICY_LIMIT).await
     }
 
     /// The profile of `target` (`host:port`, or an address), or an empty one where there is none.
     pub async fn profile(&self, target: &str) -> watch::Receiver<Arc<Profile>> {
-        let lookup = self.0.lookup.clone();
-        let target: Arc<str> = target.into();
-        let known = target.parse().map_or(true, |addr| self.looked_up(addr));
-        let key = target.clone();
-        let (subscription, task) =
-            self.0
-                .profiles
-                .subscribe(key, Arc::default, |feed| async move {
-                    if known {
-                        lookup.profile(target, feed).await;
-                    } else {
-                        feed.heard(true);
-                        feed.settle();
-                    }
-                });
-        self.0.spawn(task);
-        subscription
-            .known(self.0.lookup.settings.profile_timeout)
-            .await
+        self.watch_profile(target).known(POLICY_LIMIT).await
     }
 
     /// The endpoints of a destination (`host:port`); pending at first.
@@ -234,13 +202,28 @@ impl Discovery {
         subscription
     }
 
-    fn looked_up(&self, addr: SocketAddr) -> bool {
-        self.0
-            .lookup
-            .settings
-            .networks
-            .iter()
-            .any(|net| net.contains(&addr.ip()))
+    fn watch_profile(&self, target: &str) -> Subscription<Arc<Profile>> {
+        let lookup = self.0.lookup.clone();
+        let target: Arc<str> = target.into();
+        let asks = target.parse().map_or(true, |addr| self.has_profile(addr));
+        let key = target.clone();
+        let follow = |feed: watches::Feed<Arc<Profile>>| async move {
+            if asks {
+                lookup.profile(target, feed).await;
+            } else {
+                feed.heard(true);
+                feed.settle();
+            }
+        };
+        let (subscription, task) = self.0.profiles.subscribe(key, Arc::default, follow);
+        self.0.spawn(task);
+        subscription
+    }
+
+    /// Whether the control plane is asked for the profile of an address.
+    fn has_profile(&self, addr: SocketAddr) -> bool {
+        let mut networks = self.0.lookup.settings.networks.iter();
+        networks.any(|net| net.contains(&addr.ip()))
     }
 }
 

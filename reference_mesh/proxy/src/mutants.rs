@@ -96,7 +96,7 @@ pub enum Mutant {
     ForgetsEndpoints,
     /// One in a hundred requests is not sent to the application.
     RequestsLost,
-    /// Any change of policy ends opaque connections.
+    /// Any change to the policy of a resource ends opaque connections.
     ResetsOnChange,
 }
 

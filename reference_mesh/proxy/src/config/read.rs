@@ -92,10 +92,6 @@ fn lookup<S: Strings>(r: &Reader<'_, S>) -> Lookup {
     Lookup {
         context: r.text(&key("DESTINATION_CONTEXT")).unwrap_or_default(),
         networks: r.list(&key("DESTINATION_PROFILE_NETWORKS"), parse_net),
-        profile_timeout: r.duration(
-            &key("DESTINATION_PROFILE_INITIAL_TIMEOUT"),
-            Duration::from_millis(500),
-        ),
     }
 }
 

@@ -87,8 +87,6 @@ pub enum EndpointsState {
         /// Whether the destination exists.
         exists: bool,
     },
-    /// The control plane will not resolve this name: use the original destination.
-    Rejected,
 }
 
 // === impl Endpoint ===

@@ -14,8 +14,9 @@ use crate::mutants::{self, Mutant};
 /// Pauses between two attempts to open a stream while the control plane does not answer. No longer
 /// than those between two connections: what it has to say after an outage is waited for.
 const OUTAGE: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
-/// Pauses while it answers that it has nothing to say, as it may for ever.
-const REFUSAL: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+/// Pauses while it answers that it has nothing to say, as it may for ever: of the policy of each pod
+/// that is called by its own address, for one.
+const REFUSAL: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
 /// Share of a stream's allowed life that is taken off at random, so that proxies that started
 /// together do not come back together.
 const LIFETIME_JITTER: f64 = 0.1;
@@ -96,7 +97,7 @@ impl Follower {
 }
 
 /// Whether the control plane has answered: that it has nothing to say, or not to this question.
-fn is_refusal(status: &Status) -> bool {
+pub(super) fn is_refusal(status: &Status) -> bool {
     is_final(status) || matches!(status.code(), Code::NotFound | Code::Unimplemented)
 }
 

@@ -1,35 +1,30 @@
 //! The four look-ups, each as a task that follows one stream.
 
+mod outbound;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use linkerd2_proxy_api::destination::destination_client::DestinationClient;
 use linkerd2_proxy_api::destination::update::Update as Change;
-use linkerd2_proxy_api::destination::{DestinationProfile, GetDestination, Update};
+use linkerd2_proxy_api::destination::{GetDestination, Update};
 use linkerd2_proxy_api::inbound::inbound_server_policies_client::InboundServerPoliciesClient;
 use linkerd2_proxy_api::inbound::{PortSpec, Server};
-use linkerd2_proxy_api::outbound::outbound_policies_client::OutboundPoliciesClient;
-use linkerd2_proxy_api::outbound::traffic_spec::Target as TrafficTarget;
-use linkerd2_proxy_api::outbound::{OutboundPolicy, TrafficSpec};
 use parking_lot::Mutex;
-use tokio::time::timeout;
 use tonic::Code;
 
 use super::endpoint_proto::{address, endpoint};
-use super::follow::{Follower, is_final};
+use super::follow::{Follower, is_final, is_refusal};
 use super::watches::Feed;
-use super::{Endpoint, EndpointsState, Profile, Settings};
+use super::{At, Endpoint, EndpointsState, Profile, Settings};
 use crate::control::Client;
 use crate::mutants::{self, Mutant};
 use crate::policy::inbound::ServerPolicy;
 use crate::policy::outbound::Policy;
-use crate::policy::{Meta, unenforced};
+use crate::policy::unenforced;
 
-/// How long a target without policy waits for its profile, which may name an endpoint.
-const FALLBACK_PROFILE_LIMIT: Duration = Duration::from_secs(1);
-/// Parents of whose policies is remembered what was told. There are more only by churn.
+/// Parents and targets of which is remembered what was told. There are more only by churn.
 const MAX_TOLD: usize = 1000;
 /// Largest message that is taken. A service with thousands of endpoints is a few MiB.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
@@ -43,88 +38,14 @@ pub(super) struct Lookup {
     pub(super) told: Arc<Told>,
 }
 
-/// Which parents were told of, and of what. Watches come and go, the log is to say it once.
+/// Which parents and targets were told of, and of what. Watches come and go, the log is to say it once.
 #[derive(Debug, Default)]
-pub(super) struct Told(Mutex<HashSet<(Arc<Meta>, BTreeSet<&'static str>)>>);
+pub(super) struct Told(Mutex<HashSet<(String, BTreeSet<&'static str>)>>);
 
 // === impl Lookup ===
 
 impl Lookup {
-    /// Follows the policy of an outbound address.
-    pub(super) async fn outbound(self, addr: SocketAddr, feed: Feed<Arc<Policy>>) {
-        let client = OutboundPoliciesClient::new(self.policy.clone())
-            .max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let open = || {
-            let mut client = client.clone();
-            let spec = TrafficSpec {
-                source_workload: self.settings.workload.clone(),
-                target: Some(TrafficTarget::Addr(addr.into())),
-            };
-            async move { client.watch(spec).await }
-        };
-        let message = |policy: OutboundPolicy, _| {
-            let policy = Policy::try_from(policy).unwrap_or_else(|error| {
-                tracing::warn!(%addr, %error, "Client policy misconfigured");
-                Policy::invalid(error.to_string())
-            });
-            if let Some(parts) = self.told.news_of(&policy) {
-                let (kind, name) = (policy.parent.kind(), policy.parent.name());
-                let namespace = policy.parent.namespace();
-                tracing::warn!(%addr, kind, namespace, name, "Not enforced by this version: {parts}");
-            }
-            feed.set(Arc::new(policy));
-        };
-        let mut follower = Follower::new(&self.policy, self.settings.streams);
-        loop {
-            let status = follower.run(&feed, open, message).await;
-            tracing::debug!(%addr, %status, "outbound policy watch failed");
-            match status.code() {
-                Code::NotFound | Code::Unimplemented => {
-                    feed.set(Arc::new(self.fallback(addr).await));
-                }
-                _ if is_final(&status) => {
-                    return feed.set(Arc::new(Policy::invalid(status.message())));
-                }
-                _ => {}
-            }
-            follower.pause_after(&status).await;
-        }
-    }
-
-    /// A policy for a target of which the policy controller knows nothing.
-    async fn fallback(&self, addr: SocketAddr) -> Policy {
-        let Settings {
-            detect_timeout,
-            queue,
-            ..
-        } = *self.settings;
-        let mut client = DestinationClient::new(self.destination.clone());
-        let first = async {
-            let request = self.destination_request(&addr.to_string());
-            client
-                .get_profile(request)
-                .await?
-                .into_inner()
-                .message()
-                .await
-        };
-        let profile = match timeout(FALLBACK_PROFILE_LIMIT, first).await {
-            Ok(Ok(Some(profile))) => profile,
-            _ => DestinationProfile::default(),
-        };
-        let names_endpoint = profile.endpoint.is_some();
-        let profile = Profile::from(profile);
-        if names_endpoint && profile.endpoint.is_none() {
-            // It may be meshed, and then gets no plain text.
-            return Policy::invalid(format!(
-                "the endpoint that the profile of {addr} names cannot be used"
-            ));
-        }
-        let endpoint = profile.endpoint.unwrap_or_else(|| Endpoint::plain(addr));
-        Policy::forward(endpoint, profile.opaque, detect_timeout, queue)
-    }
-
-    /// Follows the profile of a target (`host:port`). Any failure is "no profile".
+    /// Follows the profile of a target (`host:port`).
     pub(super) async fn profile(self, target: Arc<str>, feed: Feed<Arc<Profile>>) {
         let client = self.destination_client();
         let open = || {
@@ -132,14 +53,26 @@ impl Lookup {
             let request = self.destination_request(&target);
             async move { client.get_profile(request).await }
         };
-        let message = |profile, _| feed.set(Arc::new(Profile::from(profile)));
+        let message = |profile, _| {
+            let profile = Profile::from(profile);
+            if let Some(parts) = self.told.news_of_profile(&target, &profile) {
+                tracing::warn!(%target, "Not enforced by this version, of the ServiceProfile: {parts}");
+            }
+            feed.set(Arc::new(profile));
+        };
         let mut follower = Follower::new(&self.destination, self.settings.streams);
         loop {
             let status = follower.run(&feed, open, message).await;
             tracing::debug!(%target, %status, "profile watch failed");
-            feed.settle();
-            if is_final(&status) {
-                return;
+            if is_final(&status) && !feed.has_learned() {
+                let nobody = Profile {
+                    at: At::Unnamed,
+                    ..Profile::default()
+                };
+                feed.set(Arc::new(nobody));
+            }
+            if is_refusal(&status) {
+                feed.settle();
             }
             follower.pause_after(&status).await;
         }
@@ -153,9 +86,10 @@ impl Lookup {
             let request = self.destination_request(&path);
             async move { client.get(request).await }
         };
-        let mut known = BTreeMap::new();
+        let (mut known, mut is_stale) = (BTreeMap::new(), false);
         let mut message = |update: Update, first| {
-            if let Some(state) = apply(&path, &mut known, update, first) {
+            is_stale |= first;
+            if let Some(state) = apply(&path, &mut known, &mut is_stale, update) {
                 feed.set(state);
             }
         };
@@ -163,8 +97,9 @@ impl Lookup {
         loop {
             let status = follower.run(&feed, open, &mut message).await;
             tracing::debug!(%path, %status, "endpoint watch failed");
-            if is_final(&status) {
-                return feed.set(EndpointsState::Rejected);
+            if is_final(&status) && !feed.has_learned() {
+                // No service has that name. Where its traffic would go otherwise is not known either.
+                feed.set(EndpointsState::Empty { exists: false });
             }
             if mutants::active(Mutant::ForgetsEndpoints) {
                 feed.set(EndpointsState::Empty { exists: false });
@@ -197,6 +132,10 @@ impl Lookup {
         loop {
             let status = follower.run(&feed, open, message).await;
             tracing::warn!(port, %status, "inbound policy watch failed; the last policy holds");
+            if status.code() == Code::Unimplemented {
+                // It is no controller of inbound policy, and the default one is all there will be.
+                feed.settle();
+            }
             // Even an answer that looks final is asked for again: this decides who gets in.
             follower.pause_after(&status).await;
         }
@@ -221,7 +160,23 @@ impl Lookup {
 impl Told {
     /// What of `policy` is not enforced, if that was not told of its parent yet.
     fn news_of(&self, policy: &Policy) -> Option<String> {
-        let parts = unenforced(policy);
+        let parent = &policy.parent;
+        let of = [parent.kind(), parent.namespace(), parent.name()].join("/");
+        self.news(of, unenforced(policy))
+    }
+
+    /// What of the profile of `target` is not enforced, if that was not told yet.
+    fn news_of_profile(&self, target: &str, profile: &Profile) -> Option<String> {
+        // A budget comes with every profile, and means nothing without routes.
+        let parts = [
+            (!profile.routes.is_empty(), "routes"),
+            (!profile.targets.is_empty(), "destination overrides"),
+        ];
+        let set = parts.into_iter().filter(|(is_set, _)| *is_set);
+        self.news(target.to_owned(), set.map(|(_, part)| part).collect())
+    }
+
+    fn news(&self, of: String, parts: BTreeSet<&'static str>) -> Option<String> {
         if parts.is_empty() {
             return None;
         }
@@ -229,23 +184,27 @@ impl Told {
         if told.len() >= MAX_TOLD {
             told.clear();
         }
-        let is_new = told.insert((Arc::clone(&policy.parent), parts.clone()));
+        let is_new = told.insert((of, parts.clone()));
         is_new.then(|| Vec::from_iter(parts).join(", "))
     }
 }
 
 /// Changes the set as the update says; none when the update says nothing.
 ///
-/// The first update of a stream replaces the set: what was known of an earlier stream is stale, and
-/// is kept only until the control plane speaks again.
+/// A set that an earlier stream told is stale. It is kept until the control plane says what there is
+/// now; that something is not there any more says nothing of the rest.
 fn apply(
     path: &str,
     known: &mut BTreeMap<SocketAddr, Endpoint>,
+    is_stale: &mut bool,
     update: Update,
-    first: bool,
 ) -> Option<EndpointsState> {
     let change = update.update?;
-    if first {
+    let says_what_is = !matches!(change, Change::Remove(_));
+    if *is_stale && !says_what_is {
+        return None;
+    }
+    if std::mem::take(is_stale) {
         known.clear();
     }
     match change {

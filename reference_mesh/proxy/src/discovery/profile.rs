@@ -10,7 +10,7 @@ use http::Method;
 use super::Endpoint;
 use crate::policy::Meta;
 
-/// What `GetProfile` says of a target. The default is what an unreachable control plane gives.
+/// What `GetProfile` says of a target. The default is what is known before it said anything.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
     /// Name of the service, without a port.
@@ -23,10 +23,25 @@ pub struct Profile {
     pub retry_budget: Option<RetryBudget>,
     /// Other services to send to, by weight.
     pub targets: Arc<[WeightedTarget]>,
-    /// Set when the target is a single endpoint (a pod's address).
-    pub endpoint: Option<Endpoint>,
+    /// Who is at the target, where that is an address.
+    pub at: At,
     /// The resource behind the profile.
     pub parent: Option<Arc<Meta>>,
+}
+
+/// Who is at an address.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum At {
+    /// Nothing was said yet.
+    #[default]
+    Untold,
+    /// Nobody that the control plane knows, or a service.
+    Unnamed,
+    /// One endpoint: a pod.
+    Endpoint(Endpoint),
+    /// One that this proxy cannot reach as the control plane wants it reached. It may be meshed, so it
+    /// gets no plain text.
+    Unusable,
 }
 
 /// A route of a profile.

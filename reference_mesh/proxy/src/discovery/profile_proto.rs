@@ -6,7 +6,7 @@ use std::time::Duration;
 use linkerd2_proxy_api::destination as pb;
 
 use super::{
-    Endpoint, Profile, ProfileMatch, ProfileRoute, ResponseClass, ResponseMatch, RetryBudget,
+    At, Endpoint, Profile, ProfileMatch, ProfileRoute, ResponseClass, ResponseMatch, RetryBudget,
     WeightedTarget,
 };
 use crate::policy::{Invalid, Meta, proto};
@@ -19,9 +19,9 @@ impl From<pb::DestinationProfile> for Profile {
     /// route must not cost the others.
     fn from(value: pb::DestinationProfile) -> Self {
         let name = value.fully_qualified_name;
-        let endpoint = value
-            .endpoint
-            .and_then(|addr| keep(&name, Endpoint::try_from(addr)));
+        let at = value.endpoint.map_or(At::Unnamed, |addr| {
+            keep(&name, Endpoint::try_from(addr)).map_or(At::Unusable, At::Endpoint)
+        });
         let routes = value
             .routes
             .into_iter()
@@ -34,7 +34,7 @@ impl From<pb::DestinationProfile> for Profile {
                 .retry_budget
                 .and_then(|budget| keep(&name, retry_budget(budget))),
             targets: targets.map(target).collect(),
-            endpoint,
+            at,
             parent: value
                 .parent_ref
                 .and_then(|meta| Meta::outbound(Some(meta)).ok()),

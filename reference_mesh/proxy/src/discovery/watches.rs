@@ -10,7 +10,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long a value that nobody looks at is kept while the control plane cannot be heard. It bounds what
+/// a service costs of which the control plane says nothing: one without endpoints, with some.
+const UNHEARD_LIMIT: Duration = Duration::from_secs(3600);
 
 /// The work behind a value; ends when the value is forgotten.
 pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -84,13 +88,19 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, V: Send + Sync + 'static> Wat
 
     /// Returns when nobody looked for the idle time; the entry is then gone.
     async fn expired(&self, key: &K, feed: &Feed<V>) {
+        let mut unused_since = None;
         loop {
             feed.0.value.closed().await;
+            let since = *unused_since.get_or_insert_with(Instant::now);
             sleep(self.idle).await;
             let mut entries = self.entries.lock();
-            let keep = !feed.0.heard.load(Relaxed) && feed.0.learned.load(Relaxed);
+            if feed.0.value.receiver_count() > 0 {
+                unused_since = None;
+                continue;
+            }
+            let keep = !feed.0.heard.load(Relaxed) && feed.has_learned();
             // Subscribing takes the same lock, so nobody can come between.
-            if feed.0.value.receiver_count() == 0 && !keep {
+            if !keep || since.elapsed() > UNHEARD_LIMIT {
                 entries.remove(key);
                 return;
             }
@@ -166,6 +176,11 @@ impl<V> Feed<V> {
         self.0.known.send_replace(true);
     }
 
+    /// Whether a value was ever put in.
+    pub(super) fn has_learned(&self) -> bool {
+        self.0.learned.load(Relaxed)
+    }
+
     /// Notes whether the control plane is being heard.
     pub(super) fn heard(&self, heard: bool) {
         self.0.heard.store(heard, Relaxed);
@@ -180,7 +195,7 @@ impl<V> Clone for Feed<V> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Feed, Watches};
+    use super::{Feed, UNHEARD_LIMIT, Watches};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     use std::time::Duration;
@@ -207,14 +222,14 @@ mod tests {
         subscription.now()
     }
 
-    async fn runs_after_idling(heard: bool) -> usize {
+    async fn runs_after(unused: Duration, heard: bool) -> usize {
         let watches = Watches::new(IDLE);
         let runs = Arc::default();
         let mut receiver = look(&watches, &runs, heard);
         receiver.changed().await.expect("the task sets a value");
         assert_eq!(*look(&watches, &runs, heard).borrow(), 7, "shared");
         drop(receiver);
-        tokio::time::sleep(IDLE * 3).await;
+        sleep(unused).await;
         drop(look(&watches, &runs, heard));
         tokio::task::yield_now().await;
         runs.load(Relaxed)
@@ -222,7 +237,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_value_nobody_looks_at_is_forgotten() {
-        assert_eq!(runs_after_idling(true).await, 2);
+        assert_eq!(runs_after(IDLE * 3, true).await, 2);
     }
 
     /// What comes of waiting 10 s for a value that is put in after `delay`, and how long that took.
@@ -248,6 +263,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_value_is_kept_while_it_could_not_be_learned_again() {
-        assert_eq!(runs_after_idling(false).await, 1);
+        assert_eq!(runs_after(IDLE * 3, false).await, 1);
+        assert_eq!(runs_after(UNHEARD_LIMIT * 2, false).await, 2);
     }
 }

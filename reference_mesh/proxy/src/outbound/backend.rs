@@ -1,6 +1,5 @@
 //! Where the requests or connections of a route go.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -40,7 +39,6 @@ impl Backend {
         policy: &Arc<Policy>,
         parent: &Meta,
         session: Session,
-        original_dst: SocketAddr,
     ) -> Rc<Self> {
         let dispatcher = match &policy.dispatcher {
             DispatcherPolicy::Forward(endpoint) => {
@@ -58,14 +56,7 @@ impl Backend {
                 // As the real proxy: the capacity is this proxy's own setting.
                 queue.capacity = outbound.config.outbound.direction.queue_capacity;
                 let metrics = outbound.telemetry.balancer(labels, queue.failfast_timeout);
-                Dispatcher::Balance(Balancer::new(
-                    outbound,
-                    balance,
-                    session,
-                    queue,
-                    original_dst,
-                    metrics,
-                ))
+                Dispatcher::Balance(Balancer::new(outbound, balance, session, queue, metrics))
             }
             DispatcherPolicy::Fail(reason) => Dispatcher::Fail(reason.clone()),
         };

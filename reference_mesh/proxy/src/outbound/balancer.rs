@@ -37,8 +37,6 @@ pub(super) struct Balancer {
     outbound: Weak<Outbound>,
     balance: Balance,
     session: Session,
-    /// Where to send when discovery does not know the destination.
-    original_dst: SocketAddr,
     queue: Queue,
     endpoints: RefCell<Vec<Rc<Endpoint>>>,
     waiting: Cell<usize>,
@@ -57,14 +55,12 @@ impl Balancer {
         balance: &Balance,
         session: Session,
         queue: Queue,
-        original_dst: SocketAddr,
         metrics: Metrics,
     ) -> Rc<Self> {
         let balancer = Rc::new(Self {
             outbound: Rc::downgrade(outbound),
             balance: balance.clone(),
             session,
-            original_dst,
             queue,
             endpoints: RefCell::default(),
             waiting: Cell::new(0),
@@ -209,12 +205,10 @@ impl Balancer {
         let Some(outbound) = self.outbound.upgrade() else {
             return;
         };
-        let original_dst = Discovered::plain(self.original_dst);
         let known: Vec<&Discovered> = match state {
             EndpointsState::Pending => return,
             EndpointsState::Known(known) => known.values().collect(),
             EndpointsState::Empty { .. } => Vec::new(),
-            EndpointsState::Rejected => vec![&original_dst],
         };
         let mut old: BTreeMap<SocketAddr, Rc<Endpoint>> = self
             .endpoints

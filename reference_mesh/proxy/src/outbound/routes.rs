@@ -3,7 +3,6 @@
 //! Made anew when the policy changes. Backends that did not change are taken over, with their
 //! connections and what they have learned of their endpoints.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -55,16 +54,10 @@ pub(super) enum TcpChoice {
 
 impl Routes {
     /// Makes `policy` ready, with what of `old` can be kept.
-    pub(super) fn new(
-        outbound: &Rc<Outbound>,
-        policy: Arc<Policy>,
-        original_dst: SocketAddr,
-        old: Option<&Self>,
-    ) -> Self {
+    pub(super) fn new(outbound: &Rc<Outbound>, policy: Arc<Policy>, old: Option<&Self>) -> Self {
         let mut builder = Builder {
             outbound,
             parent: Arc::clone(&policy.parent),
-            original_dst,
             old: old.map(|old| old.backends.as_slice()).unwrap_or_default(),
             backends: Vec::new(),
         };
@@ -177,7 +170,6 @@ fn weighted<T>(
 struct Builder<'a> {
     outbound: &'a Rc<Outbound>,
     parent: Arc<Meta>,
-    original_dst: SocketAddr,
     old: &'a [(Session, Rc<Backend>)],
     backends: Vec<(Session, Rc<Backend>)>,
 }
@@ -258,13 +250,7 @@ impl Builder<'_> {
         }
         let backend = match self.old.iter().find(is_same) {
             Some((_, backend)) => Rc::clone(backend),
-            None => Backend::new(
-                self.outbound,
-                policy,
-                &self.parent,
-                session,
-                self.original_dst,
-            ),
+            None => Backend::new(self.outbound, policy, &self.parent, session),
         };
         self.backends.push((session, Rc::clone(&backend)));
         backend

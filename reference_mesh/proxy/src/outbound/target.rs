@@ -92,7 +92,7 @@ impl Target {
         if policy.has_changed().unwrap_or(false) {
             let new = Arc::clone(&policy.borrow_and_update());
             let old = Rc::clone(&self.routes.borrow());
-            *self.routes.borrow_mut() = Rc::new(Routes::new(outbound, new, self.addr, Some(&old)));
+            *self.routes.borrow_mut() = Rc::new(Routes::new(outbound, new, Some(&old)));
         }
         Rc::clone(&self.routes.borrow())
     }
@@ -133,7 +133,7 @@ impl Outbound {
         let first = Arc::clone(&policy.borrow_and_update());
         Rc::new(Target {
             addr,
-            routes: RefCell::new(Rc::new(Routes::new(self, first, addr, None))),
+            routes: RefCell::new(Rc::new(Routes::new(self, first, None))),
             policy: RefCell::new(policy),
             profile,
             last_used: Cell::new(Instant::now()),

@@ -1,6 +1,5 @@
 //! Policy for traffic that leaves the pod: routes, backends, timeouts, retries, breakers.
 
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -362,11 +361,10 @@ pub enum RedirectPath {
 }
 
 impl Policy {
-    /// Forwards everything to `endpoint`, with protocol detection; used where the control plane
-    /// has no policy for a target.
+    /// Sends everything to one place; used where the control plane has no policy for a target.
     #[must_use]
-    pub fn forward(
-        endpoint: Endpoint,
+    pub fn single(
+        dispatcher: Dispatcher,
         opaque: bool,
         detect_timeout: Duration,
         queue: Queue,
@@ -375,7 +373,7 @@ impl Policy {
         let backend = Arc::new(Backend {
             meta: meta.clone(),
             queue,
-            dispatcher: Dispatcher::Forward(endpoint),
+            dispatcher,
         });
         let opaque_routes = Opaque {
             routes: Arc::new([TcpRoute {
@@ -413,12 +411,15 @@ impl Policy {
             protocol: Protocol::Invalid(message.into()),
         }
     }
+}
 
-    /// What a target gets when nothing is known of it: its own address.
-    #[must_use]
-    pub fn original_dst(addr: SocketAddr, detect_timeout: Duration, queue: Queue) -> Self {
-        Self::forward(Endpoint::plain(addr), false, detect_timeout, queue)
-    }
+impl Load {
+    /// That of Linkerd, where the control plane names none.
+    pub const DEFAULT: Self = Self {
+        default_rtt: Duration::from_millis(30),
+        decay: Duration::from_secs(10),
+        penalty: None,
+    };
 }
 
 impl Http {

@@ -119,16 +119,6 @@ def test_undefined_port_is_forbidden(shop, chosen):
     }
 
 
-def test_pod_address_is_dialled_with_its_identity(shop, chosen):
-    made = policy(shop, ("10.244.0.9", 8080), chosen)
-    rule = made["protocol"]["detect"]["http2"]["routes"][0]["rules"][0]
-    told = rule["backends"]["firstAvailable"]["backends"][0]["backend"]
-    identity = "web.shop.serviceaccount.identity.linkerd.cluster.local"
-    assert told["queue"] == BALANCER["queue"]
-    assert told["forward"]["tlsIdentity"]["dnsLikeIdentity"]["name"] == identity
-    assert told["forward"]["protocolHint"] == {"h2": {}, "opaqueTransport": {"inboundPort": 4143}}
-
-
 def test_address_outside_of_the_cluster_is_forwarded_to(cluster, chosen):
     made = policy(cluster, ("203.0.113.5", 443), chosen)
     assert made["metadata"] == {"default": "egress-fallback"}
@@ -140,15 +130,17 @@ def test_address_outside_of_the_cluster_is_forwarded_to(cluster, chosen):
     }
 
 
-def test_unknown_address_of_the_cluster_is_not_found(cluster, chosen):
-    answer = outbound.policy_at(cluster.reader(), ("10.96.9.9", 80), chosen)
+@pytest.mark.parametrize("address", ["10.96.9.9", "10.244.0.9"])
+def test_no_policy_is_told_of_what_is_no_service(shop, chosen, address):
+    """Nor of a pod, as by Linkerd's controller: its profile tells who it is, and goes on."""
+    answer = outbound.policy_at(shop.reader(), (address, 8080), chosen)
     assert isinstance(answer, wire.Refusal)
     assert answer.code is grpc.StatusCode.NOT_FOUND
 
 
 def test_everything_that_a_real_proxy_insists_on_is_there(shop, chosen):
     """A policy that lacks one of these makes linkerd2-proxy answer every request with 500."""
-    for where in (WEB, ("10.96.0.7", 81), ("10.244.0.9", 8080), ("203.0.113.5", 443)):
+    for where in (WEB, ("10.96.0.7", 81), ("203.0.113.5", 443)):
         answer = outbound.policy_at(shop.reader(), where, chosen)
         message = outbound_pb2.OutboundPolicy.FromString(answer)
         assert message.metadata.WhichOneof("kind")

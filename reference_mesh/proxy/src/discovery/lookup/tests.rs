@@ -33,7 +33,7 @@ use tonic::{Request, Response, Status};
 use super::{Told, apply};
 use crate::config::{Config, ControlAddr, ControlStreams};
 use crate::control::{Client, Resolver};
-use crate::discovery::{Discovery, EndpointsState, Settings};
+use crate::discovery::{At, Discovery, Endpoint, EndpointsState, Profile, Settings};
 use crate::policy::inbound::Protocol as InboundProtocol;
 use crate::policy::outbound::{Dispatcher, Distribution, FailureAccrual, Policy, Protocol, Queue};
 use crate::telemetry::Telemetry;
@@ -194,7 +194,6 @@ fn settings() -> Settings {
             capacity: 1,
             failfast_timeout: Duration::from_secs(1),
         },
-        profile_timeout: Duration::from_secs(5),
         inbound: inbound(),
     }
 }
@@ -272,71 +271,157 @@ async fn until<T: Clone>(receiver: &mut watch::Receiver<T>, wanted: impl FnMut(&
     value.expect("in time").expect("watched").clone()
 }
 
-fn forwards_to(policy: &Policy) -> Option<crate::discovery::Endpoint> {
+fn dispatcher(policy: &Policy) -> Option<Dispatcher> {
     let Protocol::Detect { http1, .. } = &policy.protocol else {
         return None;
     };
     let Distribution::FirstAvailable(backends) = &http1.routes[0].rules[0].policy.backends else {
         return None;
     };
-    match &backends[0].backend.dispatcher {
-        Dispatcher::Forward(endpoint) => Some(endpoint.clone()),
-        Dispatcher::Balance(_) | Dispatcher::Fail(_) => None,
+    Some(backends[0].backend.dispatcher.clone())
+}
+
+fn forwards_to(policy: &Policy) -> Option<Endpoint> {
+    match dispatcher(policy) {
+        Some(Dispatcher::Forward(endpoint)) => Some(endpoint),
+        _ => None,
     }
+}
+
+fn unknown<T>() -> Script<T> {
+    vec![Err(Status::not_found("no such target"))]
+}
+
+fn named(id: &str) -> DestinationProfile {
+    DestinationProfile {
+        endpoint: Some(weighted(TARGET, Some(id))),
+        ..Default::default()
+    }
+}
+
+/// Whom the target is, when its connections may be forwarded to it.
+fn identity(policy: &Policy) -> Option<String> {
+    let tls = forwards_to(policy)?.meta.tls.clone()?;
+    Some(tls.id.as_str().to_owned())
 }
 
 #[tokio::test]
 async fn a_target_without_policy_is_what_its_profile_says() {
+    let profiles = vec![vec![Ok(named("api.ns")), Ok(named("web.ns"))]];
+    let world = world(vec![unknown()], profiles, Vec::new()).await;
+    let mut policy = world.discovery.outbound_policy(target()).await;
+    // Also when the address is another workload's.
+    let changed = |policy: &Arc<Policy>| identity(policy).as_deref() == Some("web.ns");
+    until(&mut policy, changed).await;
+}
+
+/// Plain text would go to a workload that may be meshed.
+#[tokio::test]
+async fn a_target_of_which_no_profile_came_gets_nothing() {
+    let silent = vec![Err(Status::unavailable("restarting"))];
+    let world = world(vec![unknown()], vec![silent], Vec::new()).await;
+    let lookup = world.discovery.outbound_policy(target());
+    let waited = tokio::time::timeout(Duration::from_millis(500), lookup).await;
+    assert!(waited.is_err(), "{waited:?}");
+}
+
+/// As above; its endpoints are asked for instead.
+#[tokio::test]
+async fn a_service_without_policy_is_balanced() {
     let profile = DestinationProfile {
-        endpoint: Some(weighted(TARGET, Some("api.ns"))),
+        fully_qualified_name: "web.ns.svc.cluster.local".to_owned(),
         ..Default::default()
     };
-    let policies = vec![vec![Err(Status::not_found("no such target"))]];
-    let world = world(policies, vec![vec![Ok(profile)]], Vec::new()).await;
-    let policy = world
-        .discovery
-        .outbound_policy(target())
-        .await
-        .borrow()
-        .clone();
-    let endpoint = forwards_to(&policy).unwrap_or_else(|| panic!("{policy:?}"));
-    assert_eq!(
-        endpoint.meta.tls.as_ref().expect("named").id.as_str(),
-        "api.ns"
-    );
+    let world = world(vec![unknown()], vec![vec![Ok(profile)]], Vec::new()).await;
+    let policy = world.discovery.outbound_policy(target()).await;
+    let dispatcher = dispatcher(&policy.borrow());
+    let Some(Dispatcher::Balance(balance)) = dispatcher else {
+        panic!("{dispatcher:?}");
+    };
+    assert_eq!(&*balance.path, "web.ns.svc.cluster.local:80");
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_has_is_forwarded_to() {
+    for profile in [
+        Ok(DestinationProfile::default()),
+        Err(Status::invalid_argument("no pod has that address")),
+    ] {
+        let world = world(vec![unknown()], vec![vec![profile]], Vec::new()).await;
+        let policy = world.discovery.outbound_policy(target()).await;
+        let endpoint = forwards_to(&policy.borrow());
+        let endpoint = endpoint.unwrap_or_else(|| panic!("{policy:?}"));
+        assert!(endpoint.addr == target() && endpoint.meta.tls.is_none());
+    }
 }
 
 /// Plain text would go to a workload that was announced as meshed.
 #[tokio::test]
 async fn a_target_whose_profile_names_an_unusable_identity_gets_nothing() {
-    let profile = DestinationProfile {
-        endpoint: Some(weighted(TARGET, Some("no name"))),
-        ..Default::default()
-    };
-    let policies = vec![vec![Err(Status::not_found("no such target"))]];
-    let world = world(policies, vec![vec![Ok(profile)]], Vec::new()).await;
+    let profiles = vec![vec![Ok(named("no name"))]];
+    let world = world(vec![unknown()], profiles, Vec::new()).await;
     let policy = world.discovery.outbound_policy(target()).await;
     let protocol = policy.borrow().protocol.clone();
     assert!(matches!(protocol, Protocol::Invalid(_)), "{protocol:?}");
 }
 
+/// Linkerd limits profiles to the networks, not policies: an `EgressNetwork` may deny the rest.
 #[tokio::test]
-async fn a_target_outside_the_networks_is_not_looked_up() {
-    let world = world(Vec::new(), Vec::new(), Vec::new()).await;
+async fn a_target_outside_the_networks_has_a_policy_and_no_profile() {
     let addr = "192.0.2.1:443".parse().expect("valid");
-    let policy = world.discovery.outbound_policy(addr).await.borrow().clone();
-    assert_eq!(forwards_to(&policy).expect("forwarded").addr, addr);
+    let broken = vec![Ok(OutboundPolicy::default())];
+    let denied = world(vec![broken], Vec::new(), Vec::new()).await;
+    let policy = denied
+        .discovery
+        .outbound_policy(addr)
+        .await
+        .borrow()
+        .clone();
+    assert!(
+        matches!(policy.protocol, Protocol::Invalid(_)),
+        "{policy:?}"
+    );
+
+    let profiles = vec![vec![Ok(named("api.ns"))]];
+    let allowed = world(vec![unknown()], profiles, Vec::new()).await;
+    let policy = allowed
+        .discovery
+        .outbound_policy(addr)
+        .await
+        .borrow()
+        .clone();
+    let endpoint = forwards_to(&policy).expect("forwarded");
+    assert!(endpoint.addr == addr && endpoint.meta.tls.is_none());
+}
+
+/// A controller that restarts may answer before it knows its cluster.
+#[tokio::test]
+async fn a_policy_that_was_learned_outlives_what_is_said_of_it_later() {
+    for answer in [
+        Status::not_found("no such target"),
+        Status::invalid_argument("no"),
+        Status::unimplemented("not here"),
+    ] {
+        let learned = vec![Ok(OutboundPolicy::default()), Err(answer)];
+        let profiles = vec![vec![Ok(DestinationProfile::default())]];
+        let world = world(vec![learned], profiles, Vec::new()).await;
+        let mut policy = world.discovery.outbound_policy(target()).await;
+        policy.mark_unchanged();
+        let changed = tokio::time::timeout(Duration::from_millis(300), policy.changed()).await;
+        assert!(changed.is_err(), "{policy:?}");
+    }
 }
 
 #[tokio::test]
 async fn a_broken_policy_says_what_is_broken_and_is_replaced() {
     let failure = Status::invalid_argument("go away");
-    let policies = vec![vec![Ok(OutboundPolicy::default())], vec![Err(failure)]];
-    let world = world(policies, Vec::new(), Vec::new()).await;
+    let policies = vec![vec![Err(failure)], vec![Ok(OutboundPolicy::default())]];
+    let profiles = vec![vec![Ok(DestinationProfile::default())]];
+    let world = world(policies, profiles, Vec::new()).await;
     let mut policy = world.discovery.outbound_policy(target()).await;
     let says = |policy: &Arc<Policy>, wanted: &str| matches!(&policy.protocol, Protocol::Invalid(message) if &**message == wanted);
-    assert!(says(&policy.borrow(), "missing metadata"));
-    until(&mut policy, |policy| says(policy, "go away")).await;
+    assert!(says(&policy.borrow(), "go away"));
+    until(&mut policy, |policy| says(policy, "missing metadata")).await;
 }
 
 #[tokio::test]
@@ -354,31 +439,43 @@ async fn endpoints_outlive_their_stream_and_the_next_one_replaces_them() {
 }
 
 #[tokio::test]
-async fn a_name_that_cannot_be_resolved_is_rejected_for_good() {
-    let refused = vec![Err(Status::invalid_argument("not a service"))];
-    let world = world(Vec::new(), Vec::new(), vec![refused]).await;
-    let mut endpoints = world.discovery.endpoints("10.1.0.1:80");
-    until(&mut endpoints, |state| *state == EndpointsState::Rejected).await;
+async fn a_name_that_cannot_be_resolved_has_no_endpoints_until_it_can() {
+    let refused = || vec![Err(Status::invalid_argument("not a service"))];
+    let answers = vec![refused(), vec![Ok(add(&[TARGET]))]];
+    let world = world(Vec::new(), Vec::new(), answers).await;
+    let mut endpoints = world.discovery.endpoints("web.ns:80");
+    let none = EndpointsState::Empty { exists: false };
+    until(&mut endpoints, |state| *state == none).await;
+    until(&mut endpoints, |state| addresses(state) == [TARGET]).await;
+}
+
+#[tokio::test]
+async fn endpoints_outlive_an_answer_that_there_is_no_such_name() {
+    let refused = Status::failed_precondition("not a service");
+    let answers = vec![vec![Ok(add(&[TARGET])), Err(refused)]];
+    let world = world(Vec::new(), Vec::new(), answers).await;
+    let mut endpoints = world.discovery.endpoints("web.ns:80");
+    until(&mut endpoints, |state| addresses(state) == [TARGET]).await;
+    let changed = tokio::time::timeout(Duration::from_millis(300), endpoints.changed()).await;
+    assert!(changed.is_err(), "{endpoints:?}");
 }
 
 #[tokio::test]
 async fn without_a_profile_there_is_an_empty_one() {
-    let refused = vec![Err(Status::internal("broken"))];
-    let world = world(Vec::new(), vec![refused], Vec::new()).await;
+    let world = world(Vec::new(), vec![unknown()], Vec::new()).await;
     let profile = world.discovery.profile("web.ns:80").await.borrow().clone();
-    assert!(profile.fqn.is_none() && profile.endpoint.is_none());
+    assert!(profile.fqn.is_none() && profile.at == At::Untold);
 }
 
 /// Look-ups of which nothing is known, and of which nothing comes to be known.
 #[tokio::test]
 async fn what_the_control_plane_does_not_know_is_forgotten_when_nobody_looks() {
     // More of them than a test lives to see: it asks again and again.
-    let unknown = || vec![Err(Status::not_found("no such target"))];
-    let broken = || vec![Err(Status::internal("broken"))];
     let policies = (0..100).map(|_| unknown()).collect();
-    let profiles = (0..100).map(|_| broken()).collect();
+    let profiles = (0..100).map(|_| unknown()).collect();
     let world = world(policies, profiles, Vec::new()).await;
-    drop(world.discovery.outbound_policy(target()).await);
+    let addr = "192.0.2.1:443".parse().expect("valid");
+    drop(world.discovery.outbound_policy(addr).await);
     drop(world.discovery.profile("web.ns:80").await);
     for _ in 0..2 {
         let ended = poll_fn(|cx| world.discovery.0.tasks.lock().poll_join_next(cx));
@@ -388,6 +485,22 @@ async fn what_the_control_plane_does_not_know_is_forgotten_when_nobody_looks() {
             .expect("a task")
             .expect("no panic");
     }
+}
+
+#[tokio::test]
+async fn a_port_is_judged_by_default_where_there_is_no_controller_of_inbound_policy() {
+    let fake = Fake {
+        policies: Arc::default(),
+        profiles: Arc::default(),
+        endpoints: Arc::default(),
+        servers: Arc::new(Mutex::new(vec![vec![Err(Status::unimplemented(
+            "not here",
+        ))]])),
+    };
+    let world = world_of(fake).await;
+    let policy = world.discovery.inbound_by_client(8080).await;
+    let policy = policy.expect("settled").borrow().clone();
+    assert!(!matches!(policy.protocol, InboundProtocol::Invalid(_)));
 }
 
 #[tokio::test]
@@ -415,23 +528,30 @@ async fn a_ports_policy_is_followed_even_after_an_answer_that_looks_final() {
 
 #[test]
 fn the_first_update_of_a_stream_replaces_the_set() {
-    let mut known = Default::default();
+    let (mut known, mut is_stale) = (Default::default(), true);
     let (a, b) = ("10.1.0.1:80", "10.1.0.2:80");
-    apply("web", &mut known, add(&[a]), true);
-    let state = apply("web", &mut known, add(&[b]), false).expect("changed");
-    assert_eq!(addresses(&state), [a, b]);
-    let state = apply("web", &mut known, add(&[b]), true).expect("changed");
-    assert_eq!(addresses(&state), [b]);
-    let state = apply("web", &mut known, remove(&[b]), false).expect("changed");
+    let mut apply = |update, is_first: bool| {
+        is_stale |= is_first;
+        apply("web", &mut known, &mut is_stale, update)
+    };
+    apply(add(&[a]), true);
+    assert_eq!(
+        addresses(&apply(add(&[b]), false).expect("changed")),
+        [a, b]
+    );
+    // Of what is gone since nothing follows for the rest.
+    assert!(apply(remove(&[a]), true).is_none());
+    assert_eq!(addresses(&apply(add(&[b]), false).expect("changed")), [b]);
+    let state = apply(remove(&[b]), false).expect("changed");
     assert_eq!(state, EndpointsState::Empty { exists: true });
-    assert!(apply("web", &mut known, Update { update: None }, false).is_none());
+    assert!(apply(Update { update: None }, false).is_none());
 }
 
 #[test]
 fn an_endpoint_whose_identity_becomes_unusable_is_dropped() {
-    let mut known = Default::default();
+    let (mut known, mut is_stale) = (Default::default(), true);
     let (a, b) = ("10.1.0.1:80", "10.1.0.2:80");
-    apply("web", &mut known, add(&[a, b]), true);
+    apply("web", &mut known, &mut is_stale, add(&[a, b]));
     let set = WeightedAddrSet {
         addrs: vec![weighted(a, Some("no name"))],
         metric_labels: Default::default(),
@@ -439,15 +559,32 @@ fn an_endpoint_whose_identity_becomes_unusable_is_dropped() {
     let update = Update {
         update: Some(update::Update::Add(set)),
     };
-    let state = apply("web", &mut known, update, false).expect("changed");
+    let state = apply("web", &mut known, &mut is_stale, update).expect("changed");
     assert_eq!(addresses(&state), [b]);
 }
 
 #[test]
+fn what_a_profile_asks_for_in_vain_is_told_once() {
+    let told = Told::default();
+    let mut profile = Profile::default();
+    assert_eq!(told.news_of_profile("web", &profile), None);
+    let target = crate::discovery::WeightedTarget {
+        authority: "other.ns:80".into(),
+        weight: 1,
+        backend: None,
+    };
+    profile.targets = Arc::new([target]);
+    let news = told.news_of_profile("web", &profile);
+    assert_eq!(news.as_deref(), Some("destination overrides"));
+    assert_eq!(told.news_of_profile("web", &profile), None, "told already");
+}
+
+#[test]
 fn what_a_policy_asks_for_in_vain_is_told_once() {
-    let endpoint = crate::discovery::Endpoint::plain(target());
+    let endpoint = Endpoint::plain(target());
     let queue = settings().queue;
-    let mut policy = Policy::forward(endpoint, false, Duration::from_secs(10), queue);
+    let forward = Dispatcher::Forward(endpoint);
+    let mut policy = Policy::single(forward, false, Duration::from_secs(10), queue);
     let told = Told::default();
     assert_eq!(told.news_of(&policy), None, "all of it is enforced");
     let Protocol::Detect { http1, .. } = &mut policy.protocol else {
