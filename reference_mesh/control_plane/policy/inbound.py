@@ -133,6 +133,7 @@ def default_routes(probe_paths: Sequence[str], settings: Settings) -> list[inbou
 
 
 def _every_call() -> inbound_pb2.GrpcRoute:
+    """A route for every call. A real proxy refuses a whole policy with a match that has no rpc."""
     route = inbound_pb2.GrpcRoute(metadata=wire.default_metadata("default"))
-    route.rules.add().matches.add()
+    route.rules.add().matches.add().rpc.SetInParent()
     return route

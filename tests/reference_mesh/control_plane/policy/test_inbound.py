@@ -168,6 +168,13 @@ def test_protocols(shop, chosen, protocol, kind):
     assert list(port(shop, chosen)["protocol"]) == [kind]
 
 
+def test_every_call_is_matched_by_an_rpc_without_names(shop, chosen):
+    shop.apply(SERVER.replace("HTTP/1", "gRPC"))
+    assert port(shop, chosen)["protocol"]["grpc"]["routes"] == [
+        {"metadata": {"default": "default"}, "rules": [{"matches": [{"rpc": {}}]}]}
+    ]
+
+
 def test_access_policy_of_an_unknown_name_lets_nobody_in(shop, chosen):
     shop.apply(SERVER.replace("HTTP/1}", "HTTP/1, accessPolicy: all-unauthenticatd}"))
     assert "authorizations" not in port(shop, chosen)
