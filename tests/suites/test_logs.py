@@ -230,6 +230,27 @@ def test_a_sidecar_may_end_only_as_the_check_ends_it(
     assert exceptions.read().covers(entry) is covered
 
 
+@pytest.mark.parametrize(
+    ("container", "error", "covered"),
+    [
+        ("linkerd-proxy", 'status: Unknown, message: "service in fail-fast"', True),
+        ("linkerd-proxy", "code: 'The service is currently unavailable'", True),
+        ("linkerd-proxy", "certificate already expired", False),
+        ("linkerd-proxy", "No such file or directory (os error 2)", False),
+        ("app", 'status: Unknown, message: "service in fail-fast"', False),
+    ],
+)
+def test_a_real_proxy_may_say_that_a_call_for_a_certificate_failed(
+    container: str, error: str, covered: bool
+) -> None:
+    line = (
+        "[     1.204151s] ERROR ThreadId(02) identity: linkerd_proxy_identity_client::certify: "
+        f"Failed to obtain identity error={error}"
+    )
+    (text,) = entries(OnePod(line))
+    assert exceptions.read().covers(Entry("world", "client", container, text)) is covered
+
+
 def test_an_exception_may_look_at_the_end_of_a_long_line() -> None:
     line = (
         'level=error msg="issuer refused" error="no root of the trust bundle has issued '
