@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reference_mesh.control_plane import opaque, targets, wire
 from reference_mesh.control_plane.destination import endpoints
 from reference_mesh.control_plane.model.profiles import default_budget
+from reference_mesh.control_plane.policy import outbound
 from reference_mesh.proto.gen import destination_pb2
 
 if TYPE_CHECKING:
@@ -61,13 +62,20 @@ def profile_for(reader: Reader, caller: Caller, namespace: str, name: str) -> Pr
 def service_profile(
     reader: Reader, service: Service, port: int, caller: Caller, settings: Settings
 ) -> destination_pb2.DestinationProfile:
-    """Profile of a service's port; empty when the service does not define it."""
-    if service.port(port) is None and service.cluster_ips:
+    """
+    Profile of a service's port; empty when the service does not define it.
+
+    It and the outbound policy agree on what is opaque: proxies of some releases ask the one whether
+    to look at what a connection holds, and the other for the routes of what they find.
+    """
+    defined = service.port(port)
+    if defined is None and service.cluster_ips:
         return destination_pb2.DestinationProfile()
+    says_opaque = defined is not None and outbound.app_kind(defined.app_protocol) == "opaque"
     name = full_name(service.namespace, service.name, settings)
     made = destination_pb2.DestinationProfile(
         fully_qualified_name=name,
-        opaque_protocol=opaque.service_port(reader, service, port, settings),
+        opaque_protocol=says_opaque or opaque.service_port(reader, service, port, settings),
         parent_ref=wire.service_metadata(service, port),
     )
     own = profile_for(reader, caller, service.namespace, name)

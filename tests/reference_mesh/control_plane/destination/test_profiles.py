@@ -6,8 +6,9 @@ import pytest
 from google.protobuf import json_format
 
 from reference_mesh.control_plane.destination import profiles
+from reference_mesh.control_plane.policy import outbound
 from reference_mesh.control_plane.targets import Caller
-from reference_mesh.proto.gen import destination_pb2
+from reference_mesh.proto.gen import destination_pb2, outbound_pb2
 
 PROFILE = """
 kind: ServiceProfile
@@ -47,6 +48,17 @@ def test_service_without_a_profile(shop, chosen):
             }
         },
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("app_protocol", "is_opaque"),
+    [("linkerd.io/opaque", True), ("linkerd.io/tcp", True), ("http", False), ("mysql", False)],
+)
+def test_profile_and_policy_agree_on_what_is_opaque(shop, chosen, changed, app_protocol, is_opaque):
+    shop.apply(changed("service", ("port: 80,", f"port: 80, appProtocol: {app_protocol},")))
+    answer = outbound.policy_at(shop.reader(), ("10.96.0.7", 80), chosen)
+    kind = outbound_pb2.OutboundPolicy.FromString(answer).protocol.WhichOneof("kind")
+    assert profile(shop, chosen).get("opaqueProtocol", False) is is_opaque is (kind == "opaque")
 
 
 def test_service_profile(shop, chosen):
