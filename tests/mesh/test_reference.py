@@ -18,6 +18,8 @@ from harness.mesh.protocol import MeshOptions, Root, Validity
 from harness.mesh.reference import ReferenceMesh
 from harness.mesh.reference_build import ReferenceBuild
 from harness.waiting import until
+from reference_mesh.manifests import overrides
+from reference_mesh.manifests.values import EnvVar
 
 
 @pytest.mark.parametrize(("context", "named"), [("two", ["--context=two"]), (None, [])])
@@ -44,6 +46,32 @@ def test_refmesh_is_run_on_the_cluster_that_the_driver_writes_to(
 
     where = [f"--kubeconfig={tmp_path / 'config'}", *named]
     assert asked == {"upgrade": where, "prune": where, "uninstall": where}
+
+
+@pytest.mark.parametrize(("lifetime_s", "pauses"), [(20.0, ["1s"]), (86_400.0, [])])
+def test_sidecars_with_short_certificates_try_again_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lifetime_s: float, pauses: list[str]
+) -> None:
+    """A real one waits ten seconds otherwise: longer than is left of such a certificate."""
+    settings: list[str] = []
+
+    def refmesh(_: ReferenceBuild, *arguments: str) -> str:
+        settings.extend(each.removeprefix("--set=") for each in arguments if "--set=" in each)
+        return ""
+
+    monkeypatch.setattr(ReferenceBuild, "refmesh", refmesh)
+    monkeypatch.setattr(ReferenceBuild, "images", lambda _: [])
+    monkeypatch.setattr(reference.ReferenceMesh, "until_running", lambda *_: None)
+    (tmp_path / "config").write_text(kubeconfig("one", "http://127.0.0.1:1", "", "token"))
+    cluster: Any = SimpleNamespace(
+        load_images=lambda _: None, client=ApiCluster("it", tmp_path / "config").client
+    )
+
+    ReferenceMesh().install(cluster, MeshOptions(leaf_lifetime_s=lifetime_s))
+
+    told = overrides.combine(settings=settings)[0].proxy.additional_env
+    name = "LINKERD2_PROXY_IDENTITY_MIN_REFRESH"
+    assert told == tuple(EnvVar(name=name, value=pause) for pause in pauses)
 
 
 def test_what_is_forged_is_under_an_anchor_that_the_mesh_was_told(
