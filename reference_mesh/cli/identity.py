@@ -28,9 +28,14 @@ if TYPE_CHECKING:
 __all__ = ["certified", "command"]
 
 _NAME = "LINKERD2_PROXY_IDENTITY_LOCAL_NAME"
-_EXPIRY = "control_identity_cert_expiration_timestamp_seconds"
-_REFRESHED = "control_identity_cert_refresh_timestamp_seconds"
-_REFRESHES = "control_identity_cert_refreshes_total"
+
+# As expressions: earlier releases of linkerd2-proxy have other names, and no time of issue.
+_EXPIRY = r"(?:control_)?identity_cert_expiration_timestamp_seconds"
+_REFRESHED = r"(?:control_)?identity_cert_refresh_timestamp_seconds"
+_REFRESHES = (
+    r"(?:(?:control_)?identity_cert_refreshes_total(?:\{result=\"ok\"\})?"
+    r"|identity_cert_refresh_count)"
+)
 
 
 @click.command("identity")
@@ -119,27 +124,31 @@ def _text(row: dict[str, Any]) -> str:
         raise ClusterError(f"pod {row['pod']}: its proxy's certificate: {error}") from error
 
 
-def certified(kubernetes: Kubernetes, pod: dict[str, Any]) -> tuple[float, float]:
+def certified(kubernetes: Kubernetes, pod: dict[str, Any]) -> tuple[float | None, float | None]:
     """
-    When a proxy's certificate was issued and when it ends, in seconds since the epoch; 0 if never.
+    When a proxy's certificate was issued and when it ends, in seconds since the epoch.
+
+    0 is never, and None is what its metrics do not tell.
 
     Raises:
         ClusterError: the proxy does not answer; names the pod.
 
     """
     metrics = _page(kubernetes, pod, "/metrics")
-    return _value(metrics, _REFRESHED) or 0.0, _value(metrics, _EXPIRY) or 0.0
+    return _value(metrics, _REFRESHED), _value(metrics, _EXPIRY)
 
 
 def _time(metrics: str, name: str) -> str:
     seconds = _value(metrics, name)
+    if seconds is None:
+        return "unknown"
     if not seconds:
         return "never"
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _value(metrics: str, name: str) -> float | None:
-    match = re.search(rf"^{name}(?:\{{[^}}]*\}})? ([0-9.eE+]+)$", metrics, re.MULTILINE)
+    match = re.search(rf"^{name} ([0-9.eE+]+)$", metrics, re.MULTILINE)
     return float(match[1]) if match else None
 
 

@@ -204,6 +204,12 @@ def certified(api: Any, issued_h: float, ends_h: float) -> None:
     )
 
 
+def untold(api: Any) -> None:
+    """A meshed pod whose proxy's metrics say nothing of certificates."""
+    api.add_meshed()
+    api.pages["/api/v1/namespaces/shop/pods/web-0:4191/proxy/metrics"] = 200, "process_cpu 1\n"
+
+
 def silent(api: Any) -> None:
     api.add_meshed()
     api.pages["/api/v1/namespaces/shop/pods/web-0:4191/proxy/metrics"] = 502, "{}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 import pickle
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,21 @@ def test_opaque_ports_are_of_the_service_and_of_the_pod(
     result = refmesh("check", "--proxy", "--wait", "0s", "-o", "json")
     check = found(result, "opaque ports are properly annotated")
     assert check["result"] == ("warning" if differ else "success")
+
+
+@pytest.mark.parametrize(
+    ("left_s", "expected"), [(3600.0, "success"), (-60.0, "error")], ids=["valid", "over"]
+)
+def test_certificates_of_earlier_proxies_are_late_only_when_over(
+    refmesh: Callable[..., Result], installed: Any, left_s: float, expected: str
+) -> None:
+    """Their metrics have another name, and do not tell since when a certificate is theirs."""
+    installed.add_meshed()
+    ends = f"identity_cert_expiration_timestamp_seconds {time.time() + left_s:.0f}\n"
+    installed.pages["/api/v1/namespaces/shop/pods/web-0:4191/proxy/metrics"] = (200, ends)
+    result = refmesh("check", "--proxy", "--wait", "0s", "-o", "json")
+    check = found(result, "data plane proxies renew their certificates in time")
+    assert check["result"] == expected
 
 
 def test_pod_on_its_way_out_is_not_looked_at(

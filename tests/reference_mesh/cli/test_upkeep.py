@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from click.testing import Result
 
 
-PREFIX = "control_identity_cert"
-
-
 def test_upgrade_changes_nothing_by_itself(refmesh: Callable[..., Result], installed: Any) -> None:
     before = dict(installed.objects)
     result = refmesh("upgrade")
@@ -210,8 +207,40 @@ def test_refusal_of_the_control_plane_is_passed_on(
     assert result.stderr == "Error: 10.0.0.1 is an address\n"
 
 
+@pytest.mark.parametrize(
+    ("metrics", "issued", "renewals"),
+    [
+        (
+            """\
+control_identity_cert_expiration_timestamp_seconds 1800000000.25
+control_identity_cert_refresh_timestamp_seconds 1799913600.5
+control_identity_cert_refreshes_total{result="error"} 7
+control_identity_cert_refreshes_total{result="ok"} 3
+""",
+            "2027-01-14T08:00:00Z",
+            3,
+        ),
+        (
+            """\
+identity_cert_expiration_timestamp_seconds 1800000000
+identity_cert_refresh_count 3
+""",
+            "unknown",
+            3,
+        ),
+        (
+            """\
+control_identity_cert_expiration_timestamp_seconds 1.8e9
+control_identity_cert_refresh_timestamp_seconds 0
+""",
+            "never",
+            0,
+        ),
+    ],
+    ids=["of today", "of an earlier release", "not yet"],
+)
 def test_identity_comes_from_the_running_proxy(
-    refmesh: Callable[..., Result], installed: Any
+    refmesh: Callable[..., Result], installed: Any, metrics: str, issued: str, renewals: int
 ) -> None:
     installed.add_meshed()
     base = "/api/v1/namespaces/shop/pods/web-0:4191/proxy"
@@ -220,18 +249,15 @@ def test_identity_comes_from_the_running_proxy(
         200,
         json.dumps({"LINKERD2_PROXY_IDENTITY_LOCAL_NAME": name}),
     )
-    installed.pages[f"{base}/metrics"] = (
-        200,
-        f"{PREFIX}_expiration_timestamp_seconds 1.8e9\n{PREFIX}_refreshes_total 3\n",
-    )
+    installed.pages[f"{base}/metrics"] = (200, metrics)
     rows = json.loads(refmesh("identity", "-n", "shop", "web-0", "-o", "json").stdout)
     assert rows == [
         {
             "pod": "web-0",
             "identity": name,
-            "issued": "never",
+            "issued": issued,
             "expires": "2027-01-15T08:00:00Z",
-            "renewals": 3,
+            "renewals": renewals,
             "certificate": None,
         }
     ]

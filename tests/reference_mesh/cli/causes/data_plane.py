@@ -13,6 +13,7 @@ from tests.reference_mesh.cli.breaking import (
     other_version,
     service,
     silent,
+    untold,
 )
 from tests.reference_mesh.cli.causes.model import PROXY, Cause
 
@@ -39,6 +40,14 @@ CAUSES = [
         "certificates are over: shop/web-0",
         options=PROXY,
         live=live_acts.NOT_RENEWED,
+    ),
+    Cause(
+        "data plane proxies renew their certificates in time",
+        untold,
+        "metrics of these do not tell when certificates end: shop/web-0",
+        "warning",
+        PROXY,
+        "our own proxy always tells",
     ),
     Cause(
         "data plane proxies renew their certificates in time",
