@@ -2,7 +2,9 @@
 Who may use a port: authorizations from policies and from defaults.
 
 A client is let in when one authorization matches its address and its identity. What refers to
-something that is missing or cannot be read authorizes nobody.
+something that is missing or cannot be read authorizes nobody. Nor does what is for no network, as
+for the cluster's where there are none: it is left out, since with it a proxy refuses the whole
+policy.
 """
 
 from __future__ import annotations
@@ -58,6 +60,7 @@ def of_server(reader: Reader, server: Server, settings: Settings) -> list[inboun
             reader.server_authorizations(namespace), key=lambda item: item.name
         )
         if authorizes(authorization, server)
+        and (authorization.networks or settings.cluster_networks)
     ]
     for policy in sorted(reader.authorization_policies(namespace), key=lambda item: item.name):
         if targets_server(policy, server):
@@ -138,11 +141,11 @@ def default_authorizations(policy: str, settings: Settings) -> list[inbound_pb2.
 
     A policy of an unknown name lets in nobody.
     """
-    if policy == "deny" or policy not in names.DEFAULT_POLICIES:
-        return []
     networks = ALL_NETWORKS
     if policy.startswith("cluster-"):
         networks = tuple(NetworkMatch(net) for net in settings.cluster_networks)
+    if policy == "deny" or policy not in names.DEFAULT_POLICIES or not networks:
+        return []
     clients = _ANY_IDENTITY if policy.endswith("-authenticated") else None
     return [
         inbound_pb2.Authz(

@@ -288,6 +288,15 @@ def test_server_authorization_that_cannot_be_read_lets_nobody_in(shop, chosen, c
     assert "authorizations" not in port(shop, chosen)
 
 
+@pytest.mark.parametrize("access_policy", ["cluster-authenticated", "cluster-unauthenticated"])
+def test_networks_of_the_cluster_that_there_are_none_of(shop, chosen, access_policy):
+    """An authorization without networks would make the whole policy invalid to a proxy."""
+    chosen = dataclasses.replace(chosen, cluster_networks=())
+    shop.apply(SERVER.replace("HTTP/1}", f"HTTP/1, accessPolicy: {access_policy}}}"))
+    shop.apply(server_authorization("{unauthenticated: true}"))
+    assert "authorizations" not in port(shop, chosen)
+
+
 def policy(target, *required):
     return f"""
 kind: AuthorizationPolicy
