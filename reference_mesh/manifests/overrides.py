@@ -209,7 +209,8 @@ _MEANINGS = {
     "Expected `int`, got": "expected a whole number",
     "Expected `float`, got": "expected a number",
     "Expected `bool`, got": "expected true or false",
-    "(ms|s|m|h|d)": "expected a duration like 500ms, 20s or 24h",
+    "[0-9]+(ms|s|m|h|d)": "expected a duration in one unit, like 500ms, 90s or 2m",
+    ")?(ms|s|m|h|d)": "expected a duration like 20s, 24h or 1h30m",
     "[0-9]+%?$": "expected a number of pods or a share like 25%",
     "(m|k|Ki|": "expected a quantity like 250m, 1 or 64Mi",
 }

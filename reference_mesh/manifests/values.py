@@ -31,9 +31,10 @@ __all__ = [
 ]
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-Duration = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(ms|s|m|h|d))+$")]
+# What goes into a sidecar's environment has one unit: a proxy ends at the sight of `1m30s`.
+Duration = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(ms|s|m|h|d)$")]
+OptionalDuration = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(ms|s|m|h|d))?$")]
 Lifetime = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$")]
-OptionalDuration = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(ms|s|m|h|d))*$")]
 Quantity = Annotated[str, msgspec.Meta(pattern=r"^([0-9.]+(m|k|Ki|M|Mi|G|Gi|T|Ti)?)?$")]
 CountOrShare = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+%?$")]
 DefaultPolicy = Literal[

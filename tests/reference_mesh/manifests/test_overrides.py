@@ -72,6 +72,21 @@ def test_unusable_value_is_refused_by_name(setting: str, name: str) -> None:
         overrides.combine(settings=[setting])
 
 
+@pytest.mark.parametrize("name", ["proxy.inboundConnectTimeout", "proxy.shutdownGracePeriod"])
+def test_duration_for_a_proxy_is_in_one_unit(name: str) -> None:
+    """A proxy that is told `1m30s` ends at once, ours and linkerd2-proxy."""
+    with pytest.raises(InvalidInput, match=f"`{name}`: expected .* one unit, like 500ms, 90s or 2"):
+        overrides.combine(settings=[f"{name}=1m30s"])
+    assert overrides.combine(settings=[f"{name}=90s"])[1]
+
+
+def test_lifetime_of_certificates_may_be_in_many_units() -> None:
+    name = "identity.issuer.issuanceLifetime"
+    assert overrides.combine(settings=[f"{name}=1h30m"])[0].identity.issuer.issuance_lifetime
+    with pytest.raises(InvalidInput, match=f"`{name}`: expected a duration like 20s, 24h or 1h30m"):
+        overrides.combine(settings=[f"{name}=90"])
+
+
 @given(st.sampled_from([path for path in overrides.paths() if path.startswith("proxy.")]))
 def test_every_name_is_known(path: str) -> None:
     try:
