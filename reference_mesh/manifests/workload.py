@@ -244,7 +244,7 @@ def _with_sidecar(
         control_plane_ns=namespace,
         addresses=dataclasses.replace(addresses, **component.local),
         anchors=TrustAnchors(),
-        inbound_ports=sorted(component.ports.values()),
+        inbound_ports=",".join(str(port) for port in sorted(component.ports.values())),
     )
     operations = add_sidecar(template, sidecar, labels={}, annotations={})
     return apply(template, operations)

@@ -9,8 +9,6 @@ from reference_mesh.control_plane.injector import environment
 from reference_mesh.manifests import names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from reference_mesh.control_plane.injector.environment import Addresses, TrustAnchors
     from reference_mesh.manifests.values import Image, Resources, Values
 
@@ -40,7 +38,7 @@ def sidecar(
     control_plane_ns: str,
     addresses: Addresses,
     anchors: TrustAnchors,
-    inbound_ports: Sequence[int] = (),
+    inbound_ports: str = "",
 ) -> Sidecar:
     """Containers and volumes for a pod with these values."""
     env = environment.variables(

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 from reference_mesh.manifests import names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from reference_mesh.manifests.values import Values
 
 __all__ = ["END_ENTITY_DIR", "TOKEN_DIR", "Addresses", "TrustAnchors", "cluster", "variables"]
@@ -59,7 +57,7 @@ def variables(
     control_plane_ns: str,
     addresses: Addresses,
     anchors: TrustAnchors,
-    inbound_ports: Sequence[int],
+    inbound_ports: str,
 ) -> list[dict[str, Any]]:
     """The whole environment of a sidecar, ready for a container."""
     result = [
@@ -151,7 +149,7 @@ def _limits(values: Values) -> list[dict[str, Any]]:
     return result
 
 
-def _listeners(values: Values, inbound_ports: Sequence[int]) -> list[dict[str, Any]]:
+def _listeners(values: Values, inbound_ports: str) -> list[dict[str, Any]]:
     ports = values.proxy.ports
     everywhere = "0.0.0.0" if values.disable_ipv6 else "[::]"  # noqa: S104 - a pod's own address
     outbound = f"127.0.0.1:{ports.outbound}"
@@ -163,7 +161,7 @@ def _listeners(values: Values, inbound_ports: Sequence[int]) -> list[dict[str, A
         _plain("OUTBOUND_LISTEN_ADDRS", both),
         _plain("INBOUND_LISTEN_ADDR", f"{everywhere}:{ports.inbound}"),
         _field("LINKERD2_PROXY_INBOUND_IPS", "status.podIPs"),
-        _plain("INBOUND_PORTS", ",".join(str(port) for port in inbound_ports)),
+        _plain("INBOUND_PORTS", inbound_ports),
         _plain("INBOUND_PORTS_DISABLE_PROTOCOL_DETECTION", values.proxy.opaque_ports),
     ]
 

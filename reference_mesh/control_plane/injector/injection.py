@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from reference_mesh.control_plane import ports
 from reference_mesh.control_plane.injector import containers, environment, overriding, unheeded
 from reference_mesh.control_plane.injector.environment import TrustAnchors
 from reference_mesh.control_plane.injector.patch import Patch
@@ -19,7 +20,7 @@ from reference_mesh.control_plane.injector.skipping import reason_to_skip
 from reference_mesh.manifests import names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from reference_mesh.control_plane.injector.containers import Sidecar
     from reference_mesh.manifests.values import Values
@@ -76,9 +77,9 @@ def inject(
     if injected == "ingress":
         proxy = msgspec.structs.replace(values.proxy, is_ingress=True)
         values = msgspec.structs.replace(values, proxy=proxy)
-    ports = _inbound_ports(pod, chosen)
+    inbound_ports = _inbound_ports(pod, chosen)
     added = {key: value for key, value in chosen.items() if ours.get(key) != value}
-    added.update(_default_opaque_ports(chosen, values, ports))
+    added.update(_default_opaque_ports(chosen, values, ports.parse(inbound_ports)))
     added[names.CREATED_BY] = created_by
     added[names.PROXY_VERSION] = values.proxy.image.version
     added[names.TRUST_ROOT_SHA256] = hashlib.sha256(trust_anchors_pem.encode()).hexdigest()
@@ -94,7 +95,7 @@ def inject(
         control_plane_ns=control_plane_ns,
         addresses=environment.cluster(values, control_plane_ns),
         anchors=TrustAnchors(trust_anchors_pem),
-        inbound_ports=ports,
+        inbound_ports=inbound_ports,
     )
     patch = add_sidecar(pod, sidecar, labels=labels, annotations=added)
     warnings = [*unheeded.of_annotations(chosen, injected), *_udp_warnings(pod)]
@@ -185,28 +186,31 @@ def _inherited_only(
 
 
 def _default_opaque_ports(
-    chosen: Mapping[str, str], values: Values, ports: Sequence[int]
+    chosen: Mapping[str, str], values: Values, inbound: ports.PortSet
 ) -> dict[str, str]:
     if names.OPAQUE_PORTS in chosen:
         return {}
     defaults = values.proxy.opaque_ports.split(",")
-    used = ",".join(text for text in defaults if _number(text) in ports)
+    used = ",".join(text for text in defaults if _number(text) in inbound)
     return {names.OPAQUE_PORTS: used} if used else {}
 
 
-def _inbound_ports(pod: Mapping[str, Any], chosen: Mapping[str, str]) -> list[int]:
-    """TCP ports that the pod declares, ascending, or those of `pod-inbound-ports`."""
+def _inbound_ports(pod: Mapping[str, Any], chosen: Mapping[str, str]) -> str:
+    """
+    TCP ports that the pod declares, ascending, or those of `pod-inbound-ports`.
+
+    A range stays one: all ports, each by its number, are more than Linux lets a variable hold.
+    """
     given = chosen.get(overriding.POD_INBOUND_PORTS)
     if given is not None:
-        listed = overriding.ports(overriding.POD_INBOUND_PORTS, given)
-        return sorted(port for part in listed.split(",") if part for port in _span(part))
+        return overriding.ports(overriding.POD_INBOUND_PORTS, given)
     found = {
         port["containerPort"]
         for container in _containers(pod)
         for port in container.get("ports") or ()
         if port.get("protocol", "TCP") == "TCP" and "containerPort" in port
     }
-    return sorted(found)
+    return ",".join(str(port) for port in sorted(found))
 
 
 def _udp_warnings(pod: Mapping[str, Any]) -> list[str]:
@@ -252,8 +256,3 @@ def _name(namespace: Mapping[str, Any]) -> str:
 
 def _number(text: str) -> int:
     return int(text) if text.strip().isdigit() else 0
-
-
-def _span(part: str) -> range:
-    low, _, high = part.partition("-")
-    return range(int(low), int(high or low) + 1)

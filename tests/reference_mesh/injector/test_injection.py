@@ -11,6 +11,7 @@ from reference_mesh.control_plane.injector import inject
 from reference_mesh.control_plane.injector.injection import inject_service
 from reference_mesh.control_plane.injector.patch import apply
 from reference_mesh.errors import InvalidInput
+from reference_mesh.manifests import names
 from reference_mesh.manifests.values import Identity, Proxy, ProxyInit, Values
 
 PROXY_TESTS = Path(__file__).parents[3] / "reference_mesh/proxy/tests"
@@ -229,7 +230,7 @@ def test_labels_name_the_deployment_behind_the_replica_set() -> None:
         ("access-log", "json", "ACCESS_LOG", "json"),
         ("default-inbound-policy", "deny", "INBOUND_DEFAULT_POLICY", "deny"),
         ("proxy-inbound-connect-timeout", "2s", "INBOUND_CONNECT_TIMEOUT", "2s"),
-        ("pod-inbound-ports", "80,90-92", "INBOUND_PORTS", "80,90,91,92"),
+        ("pod-inbound-ports", "80, 90-92", "INBOUND_PORTS", "80,90-92"),
         ("proxy-require-identity-inbound-ports", "80", "INBOUND_PORTS_REQUIRE_IDENTITY", "80"),
         ("enable-gateway", "true", "INBOUND_GATEWAY_SUFFIXES", "svc.cluster.local."),
         ("proxy-admin-shutdown", "enabled", "SHUTDOWN_ENDPOINT_ENABLED", "true"),
@@ -241,6 +242,14 @@ def test_annotation_reaches_the_sidecar(
 ) -> None:
     env = environment(injected(pod({f"config.linkerd.io/{annotation}": value})))
     assert env[f"LINKERD2_PROXY_{variable}"] == expected
+
+
+def test_all_ports_fit_into_a_variable() -> None:
+    """One by one they would not: Linux starts no program with a variable of 128 KiB."""
+    result = injected(pod({"config.linkerd.io/pod-inbound-ports": "1-65535"}))
+    assert environment(result)["LINKERD2_PROXY_INBOUND_PORTS"] == "1-65535"
+    default = {"25", "587", "3306", "4444", "5432", "6379", "9300", "11211"}
+    assert set(result["metadata"]["annotations"][names.OPAQUE_PORTS].split(",")) == default
 
 
 def test_additional_variable_replaces_one_of_the_same_name() -> None:
