@@ -217,7 +217,7 @@ def _check_pytest_options(suite: str, words: Sequence[str]) -> None:
 
 
 def _check_changes(suite: str, options: Options, *, every_check: bool) -> None:
-    """Refuse to change a mesh that cannot be changed: nothing would be asked of it."""
+    """Refuse to change what cannot be changed: nothing would be asked of it."""
     if every_check and suite != "mutants":
         raise UsageError(f"--all is for `meshmark run mutants`; without -k, {suite} runs all of it")
     for what, asked in (
@@ -230,6 +230,12 @@ def _check_changes(suite: str, options: Options, *, every_check: bool) -> None:
                 f"{what}: mesh {options.mesh} takes no other proxy and no planted defect; "
                 f"--mesh {' or '.join(meshes.CHANGEABLE)} does"
             )
+    if options.proxy_binary and (options.mutant or suite == "mutants"):
+        asked_too = "--mesh-mutant" if options.mutant else "meshmark run mutants"
+        raise UsageError(
+            f"--proxy-binary with {asked_too}: another proxy has none of the planted defects, and "
+            "checks would seem to miss them; leave out --proxy-binary"
+        )
 
 
 def _check_mutant(mutant: str | None, catalogue: Catalogue) -> None:

@@ -86,6 +86,9 @@ def previous(check: Check, lab: Lab, run_options: Options) -> MeshOptions:
             lab.cluster.load_images(lab.mesh.images(options))
         except EnvironmentLacks as lacking:
             pytest.skip(str(lacking))
+    if options.proxy_binary:
+        told = f"both builds run {options.proxy_binary}: only the rest of the mesh differs"
+        check.evidence("sidecars", told)
     return options
 
 

@@ -77,6 +77,17 @@ def test_help_imports_little_and_so_answers_soon() -> None:
             "--mesh reference does",
         ),
         (["run", "mutants", "--mesh", "envoy"], "meshmark run mutants: mesh envoy takes no"),
+        (
+            ["run", "mutants", "--proxy-binary", sys.executable],
+            "--proxy-binary with meshmark run mutants: another proxy has none",
+        ),
+        (
+            [
+                *("run", "conformance", "--mesh-mutant", "allow-all-authz"),
+                *("--proxy-binary", sys.executable),
+            ],
+            "--proxy-binary with --mesh-mutant: another proxy has none",
+        ),
         (["run", "perf", "--all"], "--all is for `meshmark run mutants`"),
         (["up", "--workers", "1"], "--workers is for --cluster kind"),
         (["run", "conformance", "RT-01"], "to select checks: -k RT-01"),
