@@ -88,7 +88,12 @@ DEFAULT_POLICIES: Final = (
     "cluster-unauthenticated",
     "deny",
 )
-"""What an inbound port without a Server may be told to do."""
+"""
+What an inbound port without a Server may be told to do.
+
+A sidecar is told its own at its start, for the time until it hears of its ports. The linkerd2-proxy
+of releases before Linkerd 2.16 does not know `audit`, and ends at the sight of it.
+"""
 
 
 def proxy_owner_label(kind: str) -> str:
