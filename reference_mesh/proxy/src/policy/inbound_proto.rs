@@ -89,7 +89,7 @@ fn http(
     authorizations: &Arc<[Authorization]>,
 ) -> Result<Http, Invalid> {
     let routes = each(routes, |route| http_route(route, authorizations))?;
-    let rate_limit = limit.map(rate_limit).transpose()?.map(Arc::new);
+    let rate_limit = limit.map(rate_limit).map(Arc::new);
     Ok(Http {
         routes: or_default(routes, authorizations),
         rate_limit,
@@ -207,26 +207,41 @@ fn authentication(value: Option<pb::Authn>) -> Result<Authentication, Invalid> {
     }
 }
 
-fn rate_limit(value: pb::HttpLocalRateLimit) -> Result<RateLimit, Invalid> {
+/// What cannot be read of a limit is left out, and its clients are held to what holds for all and for
+/// each. No port is refused for it.
+fn rate_limit(value: pb::HttpLocalRateLimit) -> RateLimit {
     let rps = |limit: Option<pb::http_local_rate_limit::Limit>| {
         limit
             .map(|limit| limit.requests_per_second)
             .filter(|rps| *rps > 0)
     };
-    let overrides = each(value.overrides, |value| {
-        let limit = required(rps(value.limit), "rate of a rate limit override")?;
-        let clients = value.clients.unwrap_or_default().identities;
-        let clients = each(clients, |id| {
-            Id::parse(&id.name).map_err(|error| Invalid::new(error.to_string()))
-        })?;
-        Ok((clients, limit))
-    })?;
-    Ok(RateLimit {
-        meta: Meta::inbound(value.metadata)?,
+    let mut overrides = Vec::new();
+    let mut left_out = Vec::new();
+    for value in value.overrides {
+        let Some(limit) = rps(value.limit) else {
+            left_out.push("an override without a rate".to_owned());
+            continue;
+        };
+        let mut clients = Vec::new();
+        for id in value.clients.unwrap_or_default().identities {
+            match Id::parse(&id.name) {
+                Ok(id) => clients.push(id),
+                Err(error) => left_out.push(format!("the client {:?}: {error}", id.name)),
+            }
+        }
+        overrides.push((clients, limit));
+    }
+    let meta = Meta::inbound(value.metadata).unwrap_or_else(|_| Meta::default_named(""));
+    if !left_out.is_empty() {
+        let left_out = left_out.join("; ");
+        tracing::warn!(limit = meta.name(), left_out, "Rate limit not read in full");
+    }
+    RateLimit {
+        meta,
         total_rps: rps(value.total),
         identity_rps: rps(value.identity),
         overrides,
-    })
+    }
 }
 
 impl Authorization {
@@ -448,6 +463,56 @@ mod tests {
         };
         assert!(allowed("/live"));
         assert!(!allowed("/live/x") && !allowed("/"));
+    }
+
+    /// A server that speaks one protocol.
+    fn speaking(kind: pb::proxy_protocol::Kind) -> pb::Server {
+        pb::Server {
+            protocol: Some(pb::ProxyProtocol { kind: Some(kind) }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_a_rate_limit_leaves_the_rest_of_it() {
+        use pb::http_local_rate_limit::r#override::ClientIdentities;
+        use pb::http_local_rate_limit::{Limit, Override};
+        let limit = |requests_per_second| {
+            Some(Limit {
+                requests_per_second,
+            })
+        };
+        let clients = |names: &[&str]| {
+            let identities = names.iter().map(|name| pb::Identity {
+                name: (*name).to_owned(),
+            });
+            Some(ClientIdentities {
+                identities: identities.collect(),
+            })
+        };
+        let of = |limit, clients| Override { limit, clients };
+        let limits = pb::HttpLocalRateLimit {
+            metadata: None,
+            total: limit(100),
+            identity: limit(10),
+            overrides: vec![
+                of(None, clients(&["a.ns"])),
+                of(limit(0), clients(&["b.ns"])),
+                of(limit(20), clients(&["no name", "c.ns", ""])),
+            ],
+        };
+        let http = pb::proxy_protocol::Http1 {
+            routes: Vec::new(),
+            local_rate_limit: Some(limits),
+        };
+        let policy = ServerPolicy::try_from(speaking(pb::proxy_protocol::Kind::Http1(http)));
+        let Ok(Protocol::Http1(http)) = policy.map(|policy| policy.protocol) else {
+            panic!("the port is refused")
+        };
+        let limit = http.rate_limit.expect("limited");
+        assert_eq!((limit.total_rps, limit.identity_rps), (Some(100), Some(10)));
+        let c = Id::parse("c.ns").expect("valid");
+        assert_eq!(limit.overrides, [(vec![c], 20)]);
     }
 
     #[test]
