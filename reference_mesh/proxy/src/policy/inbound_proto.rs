@@ -147,13 +147,14 @@ fn grpc_route(route: pb::GrpcRoute, server: &[Authorization]) -> Result<Route, I
     })
 }
 
-/// A route's authorizations extend those of its server; they replace none.
+/// A route's authorizations extend those of its server, which come after: the first that lets a client
+/// in is what metrics name.
 fn route_authorizations(
     list: Vec<pb::Authz>,
     server: &[Authorization],
 ) -> Result<Arc<[Authorization]>, Invalid> {
     let own = each(list, authorization)?;
-    Ok(server.iter().cloned().chain(own).collect())
+    Ok(own.into_iter().chain(server.iter().cloned()).collect())
 }
 
 fn authorization(value: pb::Authz) -> Result<Authorization, Invalid> {
@@ -471,6 +472,23 @@ mod tests {
             protocol: Some(pb::ProxyProtocol { kind: Some(kind) }),
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn what_names_a_client_is_the_routes_own_then_the_servers_then_loopback() {
+        let of = |name| vec![authz(name, "0.0.0.0/0", &[], unauthenticated())];
+        let route = pb::HttpRoute {
+            metadata: meta("route"),
+            authorizations: of("own"),
+            ..Default::default()
+        };
+        let policy = server(of("server"), vec![route]);
+        let Protocol::Detect { http, .. } = &policy.protocol else {
+            panic!("{policy:?}")
+        };
+        let authorizations = http.routes[0].authorizations.iter();
+        let names: Vec<_> = authorizations.map(|authz| authz.meta.name()).collect();
+        assert_eq!(names, ["own", "server", "localhost"]);
     }
 
     #[test]
