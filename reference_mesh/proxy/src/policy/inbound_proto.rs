@@ -492,6 +492,22 @@ mod tests {
     }
 
     #[test]
+    fn names_may_be_empty() {
+        let nameless = Some(Metadata {
+            kind: Some(metadata::Kind::Resource(Default::default())),
+        });
+        let route = pb::HttpRoute {
+            metadata: nameless.clone(),
+            ..Default::default()
+        };
+        let mut all = authz("", "0.0.0.0/0", &[], unauthenticated());
+        all.metadata = nameless;
+        let policy = server(vec![all], vec![route]);
+        let allowed = allowed_by(&policy, "10.0.0.1", ClientTls::None);
+        assert_eq!(allowed.as_deref(), Some(""));
+    }
+
+    #[test]
     fn what_cannot_be_read_of_a_rate_limit_leaves_the_rest_of_it() {
         use pb::http_local_rate_limit::r#override::ClientIdentities;
         use pb::http_local_rate_limit::{Limit, Override};

@@ -71,33 +71,33 @@ impl Meta {
     /// [`Invalid`] when there is none, or group, kind, name or namespace is empty.
     pub fn outbound(metadata: Option<meta::Metadata>) -> Result<Arc<Self>, Invalid> {
         let meta = Self::inbound(metadata)?;
-        match &*meta {
-            Self::Resource { namespace, .. } if namespace.is_empty() => {
-                Err(Invalid::missing("resource namespace"))
-            }
-            _ => Ok(meta),
+        if let Self::Default(_) = &*meta {
+            return Ok(meta);
         }
+        for (value, what) in [
+            (meta.group(), "resource group"),
+            (meta.kind(), "resource kind"),
+            (meta.name(), "resource name"),
+            (meta.namespace(), "resource namespace"),
+        ] {
+            if value.is_empty() {
+                return Err(Invalid::missing(what));
+            }
+        }
+        Ok(meta)
     }
 
-    /// Reads an inbound resource; its namespace is this workload's.
+    /// Reads an inbound resource; its namespace is this workload's. What is empty is an empty label: a
+    /// name is no reason to refuse a port.
     ///
     /// # Errors
-    /// [`Invalid`] when there is none, or group, kind or name is empty.
+    /// [`Invalid`] when there is none.
     pub fn inbound(metadata: Option<meta::Metadata>) -> Result<Arc<Self>, Invalid> {
         let kind = metadata.and_then(|metadata| metadata.kind);
         let resource = match required(kind, "metadata")? {
             meta::metadata::Kind::Default(name) => return Ok(Arc::new(Self::Default(name.into()))),
             meta::metadata::Kind::Resource(resource) => resource,
         };
-        for (value, what) in [
-            (&resource.group, "resource group"),
-            (&resource.kind, "resource kind"),
-            (&resource.name, "resource name"),
-        ] {
-            if value.is_empty() {
-                return Err(Invalid::missing(what));
-            }
-        }
         Ok(Arc::new(Self::Resource {
             group: resource.group.into(),
             kind: resource.kind.into(),
