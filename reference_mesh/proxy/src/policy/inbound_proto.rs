@@ -550,6 +550,46 @@ mod tests {
     }
 
     #[test]
+    fn a_grpc_route_takes_calls_only() {
+        use linkerd2_proxy_api::grpc_route::{GrpcRouteMatch, GrpcRpcMatch};
+        let of = |rpc| pb::GrpcRoute {
+            metadata: meta("calls"),
+            rules: vec![pb::grpc_route::Rule {
+                matches: vec![GrpcRouteMatch {
+                    rpc,
+                    headers: Vec::new(),
+                }],
+                filters: Vec::new(),
+            }],
+            ..Default::default()
+        };
+        let service = GrpcRpcMatch {
+            service: "a.B".to_owned(),
+            method: String::new(),
+        };
+        for rpc in [None, Some(service)] {
+            let grpc = pb::proxy_protocol::Grpc {
+                routes: vec![of(rpc)],
+            };
+            let policy = ServerPolicy::try_from(speaking(pb::proxy_protocol::Kind::Grpc(grpc)));
+            let Ok(Protocol::Grpc(http)) = policy.map(|policy| policy.protocol) else {
+                panic!("refused")
+            };
+            let takes = |method: Method, path: &str| {
+                let request = Request {
+                    host: None,
+                    uri: &path.parse::<Uri>().expect("valid"),
+                    method: &method,
+                    headers: &HeaderMap::new(),
+                };
+                http.find(&request).is_some()
+            };
+            assert!(takes(Method::POST, "/a.B/C"));
+            assert!(!takes(Method::GET, "/a.B/C") && !takes(Method::POST, "/"));
+        }
+    }
+
+    #[test]
     fn broken_messages_say_what_is_broken() {
         let error = ServerPolicy::try_from(pb::Server::default()).expect_err("refused");
         assert_eq!(error.to_string(), "missing protocol");

@@ -26,7 +26,7 @@ pub enum PathMatch {
     Prefix(Arc<str>),
     /// A regular expression that must match the whole path.
     Regex(regex::Regex),
-    /// A gRPC service and method; an empty one matches any.
+    /// A call (POST) of a gRPC service and method; an empty one matches any.
     Rpc {
         /// Full service name.
         service: Arc<str>,
@@ -180,6 +180,7 @@ impl RequestMatch {
         }
         let path_len = match &self.path {
             None => 0,
+            Some(PathMatch::Rpc { .. }) if request.method != Method::POST => return None,
             Some(path) => path.matched_len(request.uri.path())?,
         };
         let headers = self.headers.iter().all(|(name, wanted)| {

@@ -140,15 +140,12 @@ pub(super) fn http_match(value: http_route::HttpRouteMatch) -> Result<RequestMat
 }
 
 pub(super) fn grpc_match(value: grpc_route::GrpcRouteMatch) -> Result<RequestMatch, Invalid> {
-    let path = value
-        .rpc
-        .filter(|rpc| !(rpc.service.is_empty() && rpc.method.is_empty()))
-        .map(|rpc| PathMatch::Rpc {
+    let rpc = value.rpc.unwrap_or_default();
+    Ok(RequestMatch {
+        path: Some(PathMatch::Rpc {
             service: rpc.service.into(),
             method: rpc.method.into(),
-        });
-    Ok(RequestMatch {
-        path,
+        }),
         headers: each(value.headers, header_match)?,
         query: Vec::new(),
         method: None,
