@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ::http::uri::Authority;
 use ::http::{HeaderMap, HeaderValue, Request, Uri};
 
 use super::error::ProxyError;
@@ -39,8 +40,9 @@ pub fn on_request<B>(
                 }
             }
             Filter::Redirect(redirect) => {
-                let location = location(redirect, request, prefix_len);
-                return Err(ProxyError::Redirect(redirect.status, location));
+                if let Some(location) = location(redirect, request, prefix_len)? {
+                    return Err(ProxyError::Redirect(redirect.status, location));
+                }
             }
             Filter::Unknown => {
                 let reason = Arc::from("a filter of the route is not known to this proxy");
@@ -76,46 +78,74 @@ fn hits(ratio: Ratio) -> bool {
     ratio.numerator >= ratio.denominator || fastrand::u32(..ratio.denominator) < ratio.numerator
 }
 
-/// The URI to go to; what the redirect does not name is the request's.
-fn location<B>(redirect: &Redirect, request: &Request<B>, prefix_len: usize) -> HeaderValue {
+/// The URI to go to, where what the redirect does not name is the request's. None when that is where
+/// the request goes already: its client would be sent round for ever.
+fn location<B>(
+    redirect: &Redirect,
+    request: &Request<B>,
+    prefix_len: usize,
+) -> Result<Option<HeaderValue>, ProxyError> {
+    let invalid = |reason: &str| ProxyError::InvalidPolicy(reason.into());
     let uri = request.uri();
-    let scheme = redirect
-        .scheme
-        .as_deref()
-        .or(uri.scheme_str())
-        .unwrap_or("http");
     let authority = super::headers::authority(request);
-    let own_host = authority.as_ref().map_or("", |authority| authority.host());
-    let host = redirect.host.as_deref().unwrap_or(own_host);
-    let port = match (redirect.port, &redirect.host, &redirect.scheme) {
-        (Some(port), ..) => Some(port),
-        (None, None, None) => authority
-            .as_ref()
-            .and_then(|authority| authority.port_u16()),
-        (None, ..) => None,
+    let own_host = authority.as_ref().map_or("", Authority::host);
+    let own_port = authority.as_ref().and_then(Authority::port_u16);
+    let own_scheme = uri.scheme_str().unwrap_or("http");
+    let host = match redirect.host.as_deref() {
+        Some(host) if !host.eq_ignore_ascii_case(own_host) => host,
+        _ if own_host.is_empty() => return Err(invalid("a redirect that has no host to go to")),
+        _ => own_host,
     };
-    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-    let path = path(redirect.path.as_ref(), uri, prefix_len);
-    let query = uri
-        .query()
-        .map(|query| format!("?{query}"))
-        .unwrap_or_default();
-    HeaderValue::try_from(format!("{scheme}://{host}{port}{path}{query}"))
-        .unwrap_or_else(|_| HeaderValue::from_static("/"))
+    let scheme = redirect.scheme.as_deref().unwrap_or(own_scheme);
+    let port = match (redirect.port, &redirect.scheme) {
+        (Some(port), _) => Some(port),
+        // As Gateway API has it: who names a scheme means its own port.
+        (None, Some(_)) => None,
+        (None, None) => own_port,
+    };
+    let target = absolute(
+        scheme,
+        host,
+        port,
+        &path(redirect.path.as_ref(), uri, prefix_len),
+    );
+    if target == absolute(own_scheme, own_host, own_port, &path(None, uri, 0)) {
+        return Ok(None);
+    }
+    let target = HeaderValue::try_from(target);
+    target
+        .map(Some)
+        .map_err(|_| invalid("a redirect to what is no URI"))
 }
 
-fn path(redirect: Option<&RedirectPath>, uri: &Uri, prefix_len: usize) -> String {
-    match redirect {
-        None => uri.path().to_owned(),
-        Some(RedirectPath::Full(path)) => path.to_string(),
-        Some(RedirectPath::Prefix(prefix)) => {
-            let rest = uri.path().get(prefix_len..).unwrap_or_default();
-            format!(
-                "{}/{}",
-                prefix.trim_end_matches('/'),
-                rest.trim_start_matches('/')
-            )
+/// A URI that names no port where its scheme says the same.
+fn absolute(scheme: &str, host: &str, port: Option<u16>, path: &str) -> String {
+    match port {
+        Some(port) if (scheme, port) != ("http", 80) && (scheme, port) != ("https", 443) => {
+            format!("{scheme}://{host}:{port}{path}")
         }
+        _ => format!("{scheme}://{host}{path}"),
+    }
+}
+
+/// Path and query. A whole path comes with its own query or none; what replaces a prefix keeps the rest.
+fn path(redirect: Option<&RedirectPath>, uri: &Uri, prefix_len: usize) -> String {
+    let path = match redirect {
+        None => uri.path().to_owned(),
+        Some(RedirectPath::Full(path)) => return path.to_string(),
+        Some(RedirectPath::Prefix(prefix)) => {
+            let prefix = prefix.strip_prefix('/').unwrap_or(prefix);
+            let rest = uri.path().get(prefix_len..).unwrap_or_default();
+            match (prefix.trim_end_matches('/'), rest) {
+                (_, "") => format!("/{prefix}"),
+                ("", rest) => format!("/{}", rest.strip_prefix('/').unwrap_or(rest)),
+                (start, rest) => format!("/{start}/{}", rest.strip_prefix('/').unwrap_or(rest)),
+            }
+        }
+    };
+    match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
     }
 }
 
@@ -150,24 +180,100 @@ mod tests {
         assert!(!request.headers().contains_key("x-b"));
     }
 
-    #[test]
-    fn a_redirect_keeps_what_it_does_not_name() {
+    /// Where `redirect` sends a request for `path` of `host`, of which the route matched `/old`.
+    fn redirected(redirect: Redirect, host: &str, path: &str) -> Option<String> {
         let redirect = Redirect {
-            path: Some(RedirectPath::Prefix("/new".into())),
             status: StatusCode::FOUND,
+            ..redirect
+        };
+        let request = Request::get(path).header("host", host).body(());
+        let mut request = request.expect("valid");
+        match on_request(&[Filter::Redirect(redirect)], &mut request, "/old".len()) {
+            Ok(()) => None,
+            Err(ProxyError::Redirect(StatusCode::FOUND, location)) => {
+                Some(location.to_str().expect("text").to_owned())
+            }
+            Err(error) => panic!("no redirect: {error:?}"),
+        }
+    }
+
+    #[test]
+    fn a_redirect_replaces_a_prefix_segment_by_segment() {
+        for (prefix, path, wanted) in [
+            ("/new", "/old/a?b", "/new/a?b"),
+            ("/new/", "/old/a", "/new/a"),
+            ("new", "/old/a", "/new/a"),
+            ("/new", "/old", "/new"),
+            ("/new", "/old/", "/new/"),
+            ("", "/old/a", "/a"),
+            ("", "/old", "/"),
+            ("/", "/old/", "/"),
+        ] {
+            let redirect = Redirect {
+                path: Some(RedirectPath::Prefix(prefix.into())),
+                ..Redirect::default()
+            };
+            let wanted = format!("http://web:8080{wanted}");
+            let location = redirected(redirect, "web:8080", path);
+            assert_eq!(location, Some(wanted), "{prefix:?} {path}");
+        }
+    }
+
+    #[test]
+    fn a_whole_path_comes_with_its_own_query() {
+        for full in ["/new", "/new?c"] {
+            let redirect = Redirect {
+                path: Some(RedirectPath::Full(full.into())),
+                ..Redirect::default()
+            };
+            let location = redirected(redirect, "web", "/old?b");
+            assert_eq!(location, Some(format!("http://web{full}")));
+        }
+    }
+
+    #[test]
+    fn a_redirect_keeps_the_port_unless_it_names_another_or_a_scheme() {
+        let to = |scheme: &str, host: &str, port| Redirect {
+            scheme: Some(scheme.into()).filter(|_| !scheme.is_empty()),
+            host: Some(host.into()).filter(|_| !host.is_empty()),
+            port,
             ..Redirect::default()
         };
-        let mut request = Request::get("/old/a?b")
-            .header("host", "web:8080")
-            .body(())
-            .expect("valid");
-        let answer = on_request(&[Filter::Redirect(redirect)], &mut request, "/old".len());
-        let Err(ProxyError::Redirect(status, location)) = answer else {
-            panic!("no redirect: {answer:?}");
+        for (redirect, wanted) in [
+            (to("", "app", None), "http://app:8080/old"),
+            (to("", "app", Some(81)), "http://app:81/old"),
+            (to("", "app", Some(80)), "http://app/old"),
+            (to("", "", Some(80)), "http://web/old"),
+            (to("https", "", None), "https://web/old"),
+            (to("https", "", Some(443)), "https://web/old"),
+            (to("https", "", Some(80)), "https://web:80/old"),
+        ] {
+            let location = redirected(redirect.clone(), "web:8080", "/old");
+            assert_eq!(location.as_deref(), Some(wanted), "{redirect:?}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_to_the_same_place_lets_the_request_pass() {
+        assert_eq!(redirected(Redirect::default(), "web:80", "/old?b"), None);
+        let same = Redirect {
+            scheme: Some("http".into()),
+            host: Some("WEB".into()),
+            port: Some(80),
+            path: Some(RedirectPath::Full("/old?b".into())),
+            ..Redirect::default()
         };
-        assert_eq!(
-            (status, location.as_bytes()),
-            (StatusCode::FOUND, &b"http://web:8080/new/a?b"[..])
-        );
+        assert_eq!(redirected(same, "web", "/old?b"), None);
+    }
+
+    #[test]
+    fn a_redirect_needs_a_host_to_go_to() {
+        let mut request = Request::get("/old").body(()).expect("valid");
+        let https = Redirect {
+            scheme: Some("https".into()),
+            ..Redirect::default()
+        };
+        let answer = on_request(&[Filter::Redirect(https)], &mut request, 0);
+        assert!(matches!(answer, Err(ProxyError::InvalidPolicy(_))));
     }
 }

@@ -281,13 +281,15 @@ pub(super) fn redirect(value: http_route::RequestRedirect) -> Result<Filter, Inv
         .scheme
         .map(|scheme| http::uri::Scheme::try_from(scheme).map_err(|e| Invalid(e.to_string())))
         .transpose()?;
-    let path = value
-        .path
-        .and_then(|path| path.replace)
-        .map(|replace| match replace {
-            Replace::Full(path) => RedirectPath::Full(path.into()),
-            Replace::Prefix(path) => RedirectPath::Prefix(path.into()),
-        });
+    let path = match value.path.and_then(|path| path.replace) {
+        None => None,
+        Some(Replace::Full(path)) if !path.starts_with('/') => {
+            let reason = format!("invalid redirect: {path:?} does not start with '/'");
+            return Err(Invalid(reason));
+        }
+        Some(Replace::Full(path)) => Some(RedirectPath::Full(path.into())),
+        Some(Replace::Prefix(path)) => Some(RedirectPath::Prefix(path.into())),
+    };
     let status = match value.status {
         0 => StatusCode::MOVED_PERMANENTLY,
         code => u16::try_from(code)
