@@ -298,7 +298,7 @@ fn find_route<'a>(policy: &'a ServerPolicy, request: &Request<Incoming>) -> Opti
             method: request.method(),
             headers: request.headers(),
         };
-        http.find(&request).map(|(route, _)| of(route))
+        http.find(&request).map(|(route, ..)| of(route))
     };
     match &policy.protocol {
         Protocol::Detect { http, .. }

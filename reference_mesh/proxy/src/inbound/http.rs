@@ -110,7 +110,7 @@ impl Service {
         };
         let telemetry = &self.inbound.telemetry;
         let labels = self.session.labels(&current.policy);
-        let Some((route, rule)) = http.find(&view) else {
+        let Some((route, rule, path_len)) = http.find(&view) else {
             telemetry.http_route_not_found(labels).increment();
             return Err(ProxyError::NoRoute);
         };
@@ -129,8 +129,7 @@ impl Service {
         let admission = self.admission(current, route, authorization, request);
         admission.allowed.increment();
         if let Some(rule) = rule {
-            // The API gives inbound routes no redirect of a prefix.
-            filters::on_request(&rule.filters, request, 0)?;
+            filters::on_request(&rule.filters, request, path_len)?;
         }
         Ok(admission)
     }

@@ -252,9 +252,10 @@ impl Suffix {
 // === impl Http ===
 
 impl Http {
-    /// The route and rule that match best; the rule is none for a route without rules.
+    /// The route and rule that match best, and how many bytes of the path the rule matched; the rule
+    /// is none for a route without rules.
     #[must_use]
-    pub fn find(&self, request: &Request<'_>) -> Option<(&Route, Option<&Rule>)> {
+    pub fn find(&self, request: &Request<'_>) -> Option<(&Route, Option<&Rule>, usize)> {
         let candidates = self.routes.iter().filter_map(|route| {
             let host = matching::best_host(&route.hosts, request.host)?;
             if route.rules.is_empty() {
@@ -266,7 +267,8 @@ impl Http {
             });
             matching::first_best(rules)
         });
-        matching::first_best(candidates).map(|(_, found)| found)
+        matching::first_best(candidates)
+            .map(|(specificity, (route, rule))| (route, rule, specificity.path_len()))
     }
 }
 

@@ -451,7 +451,7 @@ mod tests {
                 method: &Method::GET,
                 headers: &HeaderMap::new(),
             };
-            let (route, _) = http.find(&request).expect("the default takes all");
+            let (route, ..) = http.find(&request).expect("the default takes all");
             let ip = "10.0.0.1".parse().expect("valid");
             authorize(
                 &route.authorizations,

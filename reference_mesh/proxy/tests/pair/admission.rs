@@ -3,10 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use linkerd2_proxy_api::http_route::{
+    HttpRouteMatch, PathMatch, PathModifier, RequestRedirect, path_match, path_modifier,
+};
+use linkerd2_proxy_api::inbound::{HttpRoute, http_route, proxy_protocol};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use crate::control::{endpoints, server};
+use crate::control::{endpoints, meta, server};
 use crate::{CLIENT, EMPTY, Mesh, REQUEST, SERVER, exchange, in_time, plain_state, serve};
 
 #[tokio::test]
@@ -80,4 +84,49 @@ async fn the_first_client_of_a_port_waits_for_its_policy() {
     assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
     let accepted = timeout(Duration::from_millis(50), listener.accept()).await;
     assert!(accepted.is_err(), "the application was reached");
+}
+
+#[tokio::test]
+async fn a_port_sends_clients_elsewhere_by_the_prefix_that_they_asked_for() {
+    let prefix = path_match::Kind::Prefix("/old".to_owned());
+    let new = path_modifier::Replace::Prefix("/new".to_owned());
+    let redirect = RequestRedirect {
+        path: Some(PathModifier { replace: Some(new) }),
+        ..Default::default()
+    };
+    let route = HttpRoute {
+        metadata: meta("moved"),
+        rules: vec![http_route::Rule {
+            matches: vec![HttpRouteMatch {
+                path: Some(PathMatch { kind: Some(prefix) }),
+                ..Default::default()
+            }],
+            filters: vec![http_route::Filter {
+                kind: Some(http_route::filter::Kind::Redirect(redirect)),
+            }],
+        }],
+        ..Default::default()
+    };
+    // Also for the tests' own look at the admin port.
+    let rest = HttpRoute {
+        metadata: meta("rest"),
+        ..Default::default()
+    };
+    let mut state = plain_state();
+    let detect = proxy_protocol::Detect {
+        timeout: Some(Duration::from_secs(10).try_into().expect("valid")),
+        http_routes: vec![route, rest],
+        http_local_rate_limit: None,
+    };
+    state.server.protocol = Some(linkerd2_proxy_api::inbound::ProxyProtocol {
+        kind: Some(proxy_protocol::Kind::Detect(detect)),
+    });
+    let mesh = Mesh::start(state).await;
+    let request = REQUEST.replace("/ ", "/old/page?x ");
+    let answer = exchange(mesh.dial(), request).await;
+    assert!(answer.starts_with("HTTP/1.1 301 "), "{answer}");
+    assert!(
+        answer.contains("location: http://web/new/page?x\r\n"),
+        "{answer}"
+    );
 }

@@ -173,7 +173,7 @@ fn duration(seconds: i64) -> Option<prost_types::Duration> {
     Some(prost_types::Duration { seconds, nanos: 0 })
 }
 
-fn meta(name: &str) -> Option<Metadata> {
+pub(crate) fn meta(name: &str) -> Option<Metadata> {
     Some(Metadata {
         kind: Some(metadata::Kind::Default(name.to_owned())),
     })
