@@ -210,18 +210,18 @@ pub fn parse_addr(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| format!("{text:?} is not an address of the form ip:port"))
 }
 
-/// Reads ports and inclusive ranges of ports: `25`, `8000-8010`.
+/// Reads ports and inclusive ranges of ports: `25`, `8000-8010`. 0 is none, which nobody can dial.
 ///
 /// # Errors
 /// Text that says what was expected.
 pub fn parse_ports(text: &str) -> Result<std::ops::RangeInclusive<u16>, String> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let first: u16 = parse_number(first)?;
-    let last: u16 = parse_number(last)?;
-    if first == 0 || first > last {
+    let first: u16 = parse_number(first.trim())?;
+    let last: u16 = parse_number(last.trim())?;
+    if first > last {
         return Err(format!("{text:?} is not a port or a range of ports"));
     }
-    Ok(first..=last)
+    Ok(first.max(1)..=last)
 }
 
 #[cfg(test)]
@@ -244,8 +244,12 @@ mod tests {
     fn port_ranges_are_inclusive() {
         assert_eq!(parse_ports("25"), Ok(25..=25));
         assert_eq!(parse_ports("1-3"), Ok(1..=3));
-        assert!(parse_ports("3-1").is_err());
-        assert!(parse_ports("0").is_err());
+        assert_eq!(parse_ports("80 - 90"), Ok(80..=90));
+        assert_eq!(parse_ports("0-2"), Ok(1..=2));
+        assert_eq!(parse_ports("0").expect("none").count(), 0);
+        for bad in ["3-1", "-1", "1-", "x", "65536", "1-2-3"] {
+            assert!(parse_ports(bad).is_err(), "{bad:?} must be refused");
+        }
     }
 
     #[test]
