@@ -100,6 +100,23 @@ impl Endpoint {
             meta: Arc::default(),
         }
     }
+
+    /// The same place for one in its pod: what is announced of its proxy is left out, for nothing on
+    /// the way leads through that.
+    #[must_use]
+    pub fn within_pod(&self) -> Self {
+        let meta = EndpointMeta {
+            tls: None,
+            protocol_hint: ProtocolHint::Unknown,
+            opaque_transport_port: None,
+            authority_override: None,
+            ..EndpointMeta::clone(&self.meta)
+        };
+        Self {
+            addr: self.addr,
+            meta: Arc::new(meta),
+        }
+    }
 }
 
 // === impl Http2Params ===

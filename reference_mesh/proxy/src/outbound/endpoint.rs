@@ -34,7 +34,10 @@ const LONE: LoadPolicy = LoadPolicy {
 
 /// See the module.
 pub(super) struct Endpoint {
+    /// As discovery announced it.
     pub(super) discovered: Discovered,
+    /// How it is reached: as announced, unless it is in this pod.
+    dialled: Discovered,
     pub(super) load: Rc<Load>,
     /// Counters of the requests to it.
     pub(super) requests: Requests,
@@ -97,10 +100,21 @@ impl Endpoint {
         authority: Option<&str>,
         load: Option<LoadPolicy>,
     ) -> Rc<Self> {
-        let tls = match &discovered.meta.tls {
+        let is_own = outbound
+            .config
+            .inbound
+            .own_ips
+            .contains(&discovered.addr.ip());
+        let dialled = if is_own {
+            discovered.within_pod()
+        } else {
+            discovered.clone()
+        };
+        let tls = match &dialled.meta.tls {
             Some(tls) => OutboundTls::Established {
                 server_id: tls.id.clone(),
             },
+            None if is_own => OutboundTls::None(NoOutboundTls::Loopback),
             None => OutboundTls::None(NoOutboundTls::NotProvidedByServiceDiscovery),
         };
         let labels = EndpointLabels {
@@ -136,6 +150,7 @@ impl Endpoint {
             }),
             pool_limits,
             discovered,
+            dialled,
         })
     }
 
@@ -161,7 +176,7 @@ impl Endpoint {
         if h1::is_upgrade(request) {
             return Carriage::Own;
         }
-        let upgrades = self.discovered.meta.protocol_hint == ProtocolHint::H2
+        let upgrades = self.dialled.meta.protocol_hint == ProtocolHint::H2
             && !mutants::active(Mutant::AlpnDowngrade);
         if upgrades || request.version() == Version::HTTP_2 {
             Carriage::Shared
@@ -233,7 +248,7 @@ impl Endpoint {
     pub(super) async fn probe(&self, session: Session) -> bool {
         let reached = match session {
             Session::Opaque => self.dial(None).await.is_ok(),
-            Session::Http if self.discovered.meta.protocol_hint == ProtocolHint::H2 => {
+            Session::Http if self.dialled.meta.protocol_hint == ProtocolHint::H2 => {
                 self.shared().await.is_ok()
             }
             Session::Http => {
@@ -268,13 +283,13 @@ impl Endpoint {
 
     /// Reaches the endpoint for a session of `kind`; notes whether that can be done.
     pub(super) async fn dial(&self, kind: Option<header::Kind>) -> Result<Io, ConnectError> {
-        let kind = match self.discovered.meta.protocol_hint {
+        let kind = match self.dialled.meta.protocol_hint {
             ProtocolHint::Opaque => None,
             ProtocolHint::H2 | ProtocolHint::Unknown => kind,
         };
         // Requests that fail together are one failure, or a burst would take the pause to its end.
         let failures = self.failures.get().saturating_add(1);
-        match self.dialer.endpoint(&self.discovered, kind).await {
+        match self.dialer.endpoint(&self.dialled, kind).await {
             Ok(io) => {
                 self.reached();
                 Ok(io.counted(self.transport.open()).costing(self.cost.clone()))
@@ -295,7 +310,7 @@ impl Endpoint {
 
     /// Whether the identity that a request requires is this endpoint's.
     pub(super) fn satisfies(&self, required: &str) -> bool {
-        self.discovered
+        self.dialled
             .meta
             .tls
             .as_ref()
@@ -310,7 +325,7 @@ impl Endpoint {
         authority: Authority,
         interim: &Interim,
     ) -> Result<Sent, ProxyError> {
-        let name = self.discovered.meta.authority_override.as_ref();
+        let name = self.dialled.meta.authority_override.as_ref();
         let (authority, own) = match name.and_then(|name| Authority::try_from(&**name).ok()) {
             Some(name) => (name, Some(authority)),
             None => (authority, None),

@@ -13,6 +13,7 @@ mod http2_shared;
 mod life;
 mod limits;
 mod net;
+mod own_pod;
 mod pod;
 mod responses;
 mod tcp;
