@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ::http::uri::Authority;
+
 use crate::http::h2::{KeepAlive, Settings};
 use crate::policy::Meta;
 use crate::tls::ServerTls;
@@ -34,8 +36,9 @@ pub struct EndpointMeta {
     pub protocol_hint: ProtocolHint,
     /// The peer's inbound proxy port, when it takes the transport header.
     pub opaque_transport_port: Option<u16>,
-    /// `:authority` to send instead of the client's (gateways).
-    pub authority_override: Option<Arc<str>>,
+    /// `:authority` to send instead of the client's (gateways). With a port, it is the service that
+    /// the gateway routes to.
+    pub authority_override: Option<Authority>,
     /// HTTP/2 settings for connections to it.
     pub http2: Http2Params,
     /// The endpoint's resource.

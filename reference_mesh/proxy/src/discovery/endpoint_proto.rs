@@ -42,7 +42,7 @@ pub(super) fn endpoint(
         .and_then(|transport| transport_port(transport.inbound_port));
     let authority = value
         .authority_override
-        .map(|authority| authority.authority_override);
+        .and_then(|authority| authority.authority_override.parse().ok());
     let meta = EndpointMeta {
         labels: merge(set_labels, &value.metric_labels),
         tls: value.tls_identity.map(server_tls).transpose()?,
@@ -52,7 +52,7 @@ pub(super) fn endpoint(
             Some(pb::protocol_hint::Protocol::Opaque(_)) => ProtocolHint::Opaque,
         },
         opaque_transport_port: port,
-        authority_override: authority.filter(|name| !name.is_empty()).map(Into::into),
+        authority_override: authority,
         http2: value.http2.map(http2_params).unwrap_or_default(),
         resource: value
             .resource_ref

@@ -325,8 +325,7 @@ impl Endpoint {
         authority: Authority,
         interim: &Interim,
     ) -> Result<Sent, ProxyError> {
-        let name = self.dialled.meta.authority_override.as_ref();
-        let (authority, own) = match name.and_then(|name| Authority::try_from(&**name).ok()) {
+        let (authority, own) = match self.dialled.meta.authority_override.clone() {
             Some(name) => (name, Some(authority)),
             None => (authority, None),
         };

@@ -88,17 +88,18 @@ impl Dialer {
         let Some(tls) = tls else {
             return Ok(Io::plain(self.tcp(endpoint.addr).await?));
         };
-        let authority = meta.authority_override.as_deref();
         let (addr, alpn) = match meta.opaque_transport_port {
             Some(port) => (
                 SocketAddr::new(endpoint.addr.ip(), port),
                 ClientAlpn::TransportHeader,
             ),
-            None if authority.is_some() => (endpoint.addr, ClientAlpn::TransportHeader),
+            None if meta.authority_override.is_some() => {
+                (endpoint.addr, ClientAlpn::TransportHeader)
+            }
             None => (endpoint.addr, ClientAlpn::None),
         };
-        let wrong = u16::from(mutants::active(Mutant::RouteByWrongPort));
-        let header = Header::new(endpoint.addr.port().wrapping_add(wrong), kind, authority);
+        let mut header = header(endpoint, kind);
+        header.port += i32::from(mutants::active(Mutant::RouteByWrongPort));
         match self.tls(addr, tls, alpn, &header).await {
             Err(_) if mutants::active(Mutant::PlaintextFallback) => {
                 Ok(Io::plain(self.tcp(endpoint.addr).await?))
@@ -129,5 +130,43 @@ impl Dialer {
             io.write_all(&header.encode_framed()).await?;
         }
         Ok(io)
+    }
+}
+
+/// What is said to the endpoint's proxy: the application's port or, to a gateway, the service that it
+/// is to route to, which takes a port to name one.
+fn header(endpoint: &Endpoint, kind: Option<Kind>) -> Header {
+    let gateway = endpoint.meta.authority_override.as_ref();
+    match gateway.and_then(|service| Some((service.host(), service.port_u16()?))) {
+        Some((name, port)) => Header::new(port, kind, Some(name)),
+        None => Header::new(endpoint.addr.port(), kind, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::header;
+    use crate::discovery::{Endpoint, EndpointMeta};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_gateway_is_told_the_service_and_its_port() {
+        let told = |authority: &str| {
+            let meta = EndpointMeta {
+                authority_override: Some(authority.parse().expect("valid")),
+                ..EndpointMeta::default()
+            };
+            let header = header(
+                &Endpoint {
+                    addr: "192.0.2.1:4143".parse().expect("valid"),
+                    meta: Arc::new(meta),
+                },
+                None,
+            );
+            (header.name, header.port)
+        };
+        let service = "web.ns.svc.cluster.local";
+        assert_eq!(told(&format!("{service}:80")), (service.to_owned(), 80));
+        assert_eq!(told(service), (String::new(), 4143), "no port, no service");
     }
 }

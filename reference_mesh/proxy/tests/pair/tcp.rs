@@ -158,7 +158,7 @@ async fn names_that_peers_think_up_are_no_series_of_their_own() {
     // Longer than any name in DNS.
     let name = "a".repeat(300);
     set.addrs[0].authority_override = Some(AuthorityOverride {
-        authority_override: name.clone(),
+        authority_override: format!("{name}:80"),
     });
     let mesh = Mesh::start(state).await;
     let request = "GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n";
