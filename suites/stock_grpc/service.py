@@ -3,7 +3,7 @@ The methods that the cases call, on a stock server.
 
 Metadata steers a call: `x-echo` and `x-echo-bin` come back as initial metadata, `x-trailing` and
 `x-trailing-bin` as trailing; `x-status` and `x-message-bin` end the call with that status once
-everything was sent; `x-call` names the call for `Ended`.
+everything was sent; `x-call` names the call for `Began` and `Ended`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ OPTIONS = (
 
 _STATUSES = {code.value[0]: code for code in grpc.StatusCode}
 _LONGEST_S = 30.0
-"""How long a call that waits for its own end waits, and how long `Ended` waits for that."""
+"""How long a call that waits for its own end waits."""
+_TOLD_S = 15.0
+"""How long `Began` and `Ended` wait for what they tell of: less than callers wait for them."""
+
+_UNSEEN, _RUNNING = "unseen", "running"
 
 
 def serve(port: int) -> tuple[grpc.Server, int]:
@@ -54,11 +58,11 @@ def serve(port: int) -> tuple[grpc.Server, int]:
 
 
 class _Calls:
-    """How calls that carried a name ended: whether their handler was through by then."""
+    """How far calls that carried a name are, and whether their handler was through at their end."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._ends: dict[str, str] = {}
+        self._states: dict[str, str] = {}
 
     def follow(self, context: grpc.ServicerContext) -> _Call:
         call = _Call()
@@ -66,19 +70,32 @@ class _Calls:
 
         def ended() -> None:
             call.ended.set()
-            if name is not None:
-                with self._changed:
-                    self._ends[str(name)] = "complete" if call.through else "cancelled"
-                    self._changed.notify_all()
+            self._note(name, "complete" if call.through else "cancelled")
 
+        self._note(name, _RUNNING)
         if not context.add_callback(ended):  # it was over before its handler began
             ended()
         return call
 
+    def begin_of(self, name: str) -> str:
+        return self._state_of(name, {_UNSEEN})
+
     def end_of(self, name: str) -> str:
+        return self._state_of(name, {_UNSEEN, _RUNNING})
+
+    def _note(self, name: str | bytes | None, state: str) -> None:
+        if name is not None:
+            with self._changed:
+                self._states[str(name)] = state
+                self._changed.notify_all()
+
+    def _state_of(self, name: str, other_than: set[str]) -> str:
+        def state() -> str:
+            return self._states.get(name, _UNSEEN)
+
         with self._changed:
-            self._changed.wait_for(lambda: name in self._ends, timeout=_LONGEST_S)
-            return self._ends.get(name, "still running")
+            self._changed.wait_for(lambda: state() not in other_than, timeout=_TOLD_S)
+            return state()
 
 
 class _Call:
@@ -99,6 +116,9 @@ def _handlers(calls: _Calls) -> grpc.GenericRpcHandler[bytes, bytes]:
 
     def remaining(_: bytes, context: grpc.ServicerContext) -> bytes:
         return str(context.time_remaining()).encode()
+
+    def began(request: bytes, _: grpc.ServicerContext) -> bytes:
+        return calls.begin_of(request.decode()).encode()
 
     def ended(request: bytes, _: grpc.ServicerContext) -> bytes:
         return calls.end_of(request.decode()).encode()
@@ -127,6 +147,7 @@ def _handlers(calls: _Calls) -> grpc.GenericRpcHandler[bytes, bytes]:
         "Unary": grpc.unary_unary_rpc_method_handler(unary),
         "Wait": grpc.unary_unary_rpc_method_handler(wait),
         "Remaining": grpc.unary_unary_rpc_method_handler(remaining),
+        "Began": grpc.unary_unary_rpc_method_handler(began),
         "Ended": grpc.unary_unary_rpc_method_handler(ended),
         "Collect": grpc.stream_unary_rpc_method_handler(collect),
         "Repeat": grpc.unary_stream_rpc_method_handler(repeat),
