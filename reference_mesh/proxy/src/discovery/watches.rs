@@ -35,6 +35,8 @@ struct Channels<V> {
     known: watch::Sender<bool>,
     /// Whether a value was ever put in: before, it is a placeholder.
     learned: AtomicBool,
+    /// Whether anybody looked, however briefly, since this was last taken back.
+    used: AtomicBool,
     /// Whether the control plane is being heard. While it is not, a value that was learned is kept
     /// even if nobody looks: there would be no way to learn it again.
     heard: AtomicBool,
@@ -91,10 +93,16 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, V: Send + Sync + 'static> Wat
         let mut unused_since = None;
         loop {
             feed.0.value.closed().await;
+            {
+                let _nobody_subscribes = self.entries.lock();
+                feed.0
+                    .used
+                    .store(feed.0.value.receiver_count() > 0, Relaxed);
+            }
             let since = *unused_since.get_or_insert_with(Instant::now);
             sleep(self.idle).await;
             let mut entries = self.entries.lock();
-            if feed.0.value.receiver_count() > 0 {
+            if feed.0.used.load(Relaxed) {
                 unused_since = None;
                 continue;
             }
@@ -153,11 +161,13 @@ impl<V> Feed<V> {
             value: watch::Sender::new(placeholder),
             known: watch::Sender::new(false),
             learned: AtomicBool::new(false),
+            used: AtomicBool::new(false),
             heard: AtomicBool::new(false),
         }))
     }
 
     fn subscribe(&self) -> Subscription<V> {
+        self.0.used.store(true, Relaxed);
         Subscription {
             value: self.0.value.subscribe(),
             known: self.0.known.subscribe(),
@@ -265,5 +275,17 @@ mod tests {
     async fn a_value_is_kept_while_it_could_not_be_learned_again() {
         assert_eq!(runs_after(IDLE * 3, false).await, 1);
         assert_eq!(runs_after(UNHEARD_LIMIT * 2, false).await, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_brief_look_now_and_then_keeps_a_value() {
+        let watches = Watches::new(IDLE);
+        let runs = Arc::default();
+        let started = Instant::now();
+        while started.elapsed() < UNHEARD_LIMIT * 2 {
+            drop(look(&watches, &runs, false));
+            sleep(IDLE / 2).await;
+        }
+        assert_eq!(runs.load(Relaxed), 1);
     }
 }
