@@ -21,8 +21,6 @@ __all__ = ["of_annotations", "of_values"]
 
 _NOT_YET = {
     "proxy.accessLog": "it writes no access log",
-    "proxy.cores": "one thread carries its traffic",
-    "proxy.cpuRatioLimit": "one thread carries its traffic, whatever the node has",
     "proxy.isGateway": "it is no gateway to other clusters",
     "proxy.isIngress": "it ignores l5d-dst-override",
     "proxy.metricsHostnameLabels": "its metrics carry no host names",

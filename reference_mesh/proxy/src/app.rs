@@ -1,22 +1,26 @@
 //! The composition root: the only place where the parts of the proxy meet.
 //!
 //! Everything that can fail at the start does so in [`App::new`], before anything runs. Traffic has
-//! the main thread to itself; the control plane's streams and the admin port share a second one, so
-//! that neither a burst of updates nor a scrape costs a request.
+//! the main thread to itself, or threads of its own if there are to be several; the control plane's
+//! streams and the admin port share another one, so that neither a burst of updates nor a scrape
+//! costs a request.
+
+mod thread;
+mod traffic;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::runtime::{self, Handle, LocalOptions, Runtime};
+use tokio::runtime::{self, Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
 
+use self::thread::Thread;
+use self::traffic::{Serving, Side, Traffic, local_runtime};
 use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::control::{self, Client, Resolver};
@@ -24,14 +28,12 @@ use crate::discovery::{self, Discovery};
 use crate::drain;
 use crate::http::task;
 use crate::identity::{self, Id, InvalidId};
-use crate::inbound::Inbound;
 use crate::mutants::{self, Mutant};
-use crate::outbound::Outbound;
 use crate::policy::inbound::ServerPolicy;
 use crate::policy::outbound::Queue;
 use crate::readiness::Readiness;
 use crate::telemetry::log::Level;
-use crate::telemetry::{Telemetry, set_worker, set_workers};
+use crate::telemetry::{Telemetry, set_workers};
 use crate::tls::{self, Credentials, LocalName};
 use crate::transport::listen;
 
@@ -76,18 +78,10 @@ pub struct App {
     level: Option<Level>,
 }
 
-/// Which way the connections of a listener go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Inbound,
-    Outbound,
-}
-
 /// The control runtime on its thread. Dropped, it ends.
 struct Control {
     handle: Handle,
-    stop: Arc<Notify>,
-    thread: Option<thread::JoinHandle<()>>,
+    _thread: Thread,
 }
 
 // === impl App ===
@@ -98,7 +92,7 @@ impl App {
     /// # Errors
     /// [`StartError`]
     pub fn new(config: Config, level: Option<Level>) -> Result<Self, StartError> {
-        set_workers(1);
+        set_workers(config.cores.get());
         let identity = &config.identity;
         let read = |name: &str| {
             let path = identity.dir.join(name);
@@ -139,10 +133,7 @@ impl App {
         let readiness = Readiness::new();
         let shutdown = Arc::new(Notify::new());
         let discovery = self.start_control(&control.handle, &readiness, &shutdown)?;
-        set_worker(0);
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build_local(LocalOptions::default())?;
+        let runtime = local_runtime()?;
         let certified = readiness.task("identity");
         runtime.block_on(async move {
             let mut ended = std::pin::pin!(ended(&shutdown)?);
@@ -151,7 +142,7 @@ impl App {
                 () = &mut ended => return Ok(()),
             }
             let (trigger, watch) = drain::channel();
-            let mut servers = self.start_traffic(discovery, watch)?;
+            let serving = self.start_traffic(discovery, watch)?;
             drop(certified);
             ended.await;
             if mutants::active(Mutant::NoDrain) {
@@ -159,7 +150,7 @@ impl App {
             }
             tracing::info!("Draining");
             if trigger.drain(self.config.shutdown_grace).await {
-                while servers.join_next().await.is_some() {}
+                serving.ended().await;
             } else {
                 tracing::warn!(grace = ?self.config.shutdown_grace, "Connections left at the end");
             }
@@ -250,35 +241,15 @@ impl App {
         }
     }
 
-    /// Starts both directions on this thread.
-    fn start_traffic(
-        &mut self,
-        discovery: Discovery,
-        drain: drain::Watch,
-    ) -> Result<JoinSet<()>, StartError> {
-        let outbound = Outbound::new(
-            Arc::clone(&self.config),
-            discovery.clone(),
-            self.telemetry.clone(),
-            self.credentials.clone(),
-            drain.clone(),
-        );
-        let inbound = Inbound::new(
+    fn start_traffic(&mut self, discovery: Discovery, drain: drain::Watch) -> io::Result<Serving> {
+        let traffic = Traffic::new(
             Arc::clone(&self.config),
             discovery,
             self.telemetry.clone(),
             self.credentials.clone(),
             drain,
         );
-        let mut servers = JoinSet::new();
-        for (side, listener) in std::mem::take(&mut self.traffic) {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            match side {
-                Side::Inbound => servers.spawn_local(inbound.clone().serve(listener)),
-                Side::Outbound => servers.spawn_local(outbound.clone().serve(listener)),
-            };
-        }
-        Ok(servers)
+        traffic.start(std::mem::take(&mut self.traffic))
     }
 }
 
@@ -290,26 +261,13 @@ impl Control {
             .enable_all()
             .build()?;
         let handle = runtime.handle().clone();
-        let stop = Arc::new(Notify::new());
-        let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new()
-            .name("control".to_owned())
-            .spawn(move || runtime.block_on(stopped.notified()))?;
+        let thread = Thread::start("control".to_owned(), move |stop| {
+            runtime.block_on(stop.notified());
+        })?;
         Ok(Self {
             handle,
-            stop,
-            thread: Some(thread),
+            _thread: thread,
         })
-    }
-}
-
-impl Drop for Control {
-    fn drop(&mut self) {
-        self.stop.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been printed, and the process is ending.
-            let _ = thread.join();
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the environment asks of this proxy: the variables of linkerd2-proxy, with its defaults.
 
+mod cores;
 pub mod env;
 mod http2;
 mod read;
@@ -8,6 +9,7 @@ mod unheeded;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,6 +47,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// Whether `POST /shutdown` is served.
     pub shutdown_endpoint: bool,
+    /// Threads that carry traffic.
+    pub cores: NonZeroUsize,
     /// Limits of the control plane's streams.
     pub control_streams: ControlStreams,
     /// How long metrics of unused things are kept.

@@ -10,6 +10,7 @@ pub mod filters;
 pub mod h1;
 pub mod h2;
 pub mod headers;
+pub mod in_flight;
 pub mod orig_proto;
 pub mod task;
 #[cfg(test)]

@@ -7,13 +7,14 @@
 //! again whenever the policy changes.
 
 mod app;
+mod common;
 mod direct;
 mod http;
 mod limit;
 mod session;
 mod tcp;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -29,6 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use self::app::App;
+pub use self::common::Common;
 use self::limit::Limiter;
 use self::session::{Announced, Session};
 use crate::config::Config;
@@ -36,11 +38,12 @@ use crate::detect::{self, Tls};
 use crate::discovery::{Discovery, NoServerPolicy};
 use crate::drain;
 use crate::mutants::{self, Mutant};
-use crate::policy::inbound::{Protocol, RateLimit, ServerPolicy};
-use crate::telemetry::{Distinct, Telemetry};
+use crate::policy::inbound::{Protocol, ServerPolicy};
+use crate::telemetry::Telemetry;
 use crate::tls::{self, Credentials, InboundTls, NoInboundTls};
 use crate::transport::connect::Dialer;
-use crate::transport::listen::{self, Accepted, Options};
+use crate::transport::deal::Incoming;
+use crate::transport::listen::{Accepted, Options};
 use crate::transport::{Io, Rewind};
 
 /// Applications whose connections are kept when no client uses them. A pod has few ports.
@@ -54,16 +57,10 @@ pub struct Inbound {
     config: Arc<Config>,
     discovery: Discovery,
     telemetry: Telemetry,
-    /// What foreign TLS asks for, by clients' own choice.
-    server_names: Distinct,
-    /// What transport headers name, by peers' own choice.
-    header_names: Distinct,
-    header_ports: Distinct,
+    common: Arc<Common>,
     credentials: Credentials,
     dialer: Dialer,
     apps: RefCell<HashMap<SocketAddr, Rc<App>>>,
-    limiters: RefCell<HashMap<u16, Rc<Limiter>>>,
-    in_flight: Rc<Cell<usize>>,
     drain: drain::Watch,
 }
 
@@ -78,6 +75,7 @@ impl Inbound {
         telemetry: Telemetry,
         credentials: Credentials,
         drain: drain::Watch,
+        common: Arc<Common>,
     ) -> Rc<Self> {
         let direction = &config.inbound.direction;
         let options = Options {
@@ -89,20 +87,16 @@ impl Inbound {
             config,
             discovery,
             telemetry,
-            server_names: Distinct::default(),
-            header_names: Distinct::default(),
-            header_ports: Distinct::default(),
+            common,
             credentials,
             dialer,
             apps: RefCell::default(),
-            limiters: RefCell::default(),
-            in_flight: Rc::default(),
             drain,
         })
     }
 
-    /// Serves the connections of `listener` until the proxy drains, then waits for those under way.
-    pub async fn serve(self: Rc<Self>, listener: TcpListener) {
+    /// Serves the connections that come until the proxy drains, then waits for those under way.
+    pub async fn serve(self: Rc<Self>, mut incoming: Incoming) {
         let mut drain = self.drain.clone();
         let direction = &self.config.inbound.direction;
         let options = Options {
@@ -113,15 +107,19 @@ impl Inbound {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
-                accepted = listen::accept(&listener, options) => {
+                mut accepted = incoming.accept(options) => {
                     let this = Rc::clone(&self);
-                    connections.spawn_local(async move { this.connection(accepted).await });
+                    let open = accepted.open.take();
+                    connections.spawn_local(async move {
+                        this.connection(accepted).await;
+                        drop(open);
+                    });
                 }
                 Some(_) = connections.join_next() => {}
                 () = drain.signaled() => break,
             }
         }
-        drop(listener);
+        drop(incoming);
         while connections.join_next().await.is_some() {}
         drop(known);
     }
@@ -160,6 +158,7 @@ impl Inbound {
             tcp,
             client,
             original_dst,
+            ..
         } = accepted;
         if !self.is_own(original_dst) {
             return self.refuse(original_dst, "unexpected", "destination is not this pod");
@@ -204,7 +203,11 @@ impl Inbound {
                     .await
             }
             Tls::Hello(name) => {
-                let sni = self.server_names.shown(&name.unwrap_or_default()).into();
+                let sni = self
+                    .common
+                    .server_names
+                    .shown(&name.unwrap_or_default())
+                    .into();
                 let session = session(InboundTls::Opaque { sni }, policy);
                 self.serve_session(Io::rewound(tcp), session, Announced::Opaque)
                     .await
@@ -277,18 +280,6 @@ impl Inbound {
 
     /// The limiter of `port` for `policy`. Connections share it, and it outlives changes of the
     /// rest of the port's policy.
-    fn limiter(&self, port: u16, policy: &Arc<RateLimit>) -> Rc<Limiter> {
-        let mut limiters = self.limiters.borrow_mut();
-        match limiters.get(&port) {
-            Some(limiter) if limiter.policy == *policy => Rc::clone(limiter),
-            _ => {
-                let limiter = Rc::new(Limiter::new(Arc::clone(policy)));
-                limiters.insert(port, Rc::clone(&limiter));
-                limiter
-            }
-        }
-    }
-
     async fn connect(&self, addr: SocketAddr) -> Result<TcpStream, crate::http::error::ProxyError> {
         Ok(self.dialer.tcp(addr).await?)
     }

@@ -20,25 +20,25 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub(crate) use self::endpoint::{is_idempotent, prepare_h1};
 use self::http::Service;
-pub(crate) use self::observer::{GrpcStatus, InFlight, body_error_label};
+pub(crate) use self::observer::{GrpcStatus, body_error_label};
 use self::target::{Kind, Slot, Target};
 use crate::config::Config;
 use crate::detect::{self, Detected};
 use crate::discovery::Discovery;
 use crate::drain;
-use crate::http::{h1, h2};
+use crate::http::{h1, h2, in_flight};
 use crate::mutants::{self, Mutant};
 use crate::policy::outbound::Protocol;
 use crate::telemetry::{Detect, DetectResult, Telemetry, TransportLabels};
 use crate::tls::Credentials;
 use crate::transport::connect::Dialer;
-use crate::transport::listen::{self, Accepted, Options};
+use crate::transport::deal::Incoming;
+use crate::transport::listen::{Accepted, Options};
 use crate::transport::{Io, copy};
 
 /// What outbound connections share on a data thread.
@@ -49,14 +49,15 @@ pub struct Outbound {
     dialer: Dialer,
     targets: RefCell<HashMap<SocketAddr, Rc<Slot>>>,
     sweeping: Cell<bool>,
-    in_flight: Rc<Cell<usize>>,
+    in_flight: Arc<in_flight::Limit>,
     drain: drain::Watch,
 }
 
 // === impl Outbound ===
 
 impl Outbound {
-    /// Routes by what `discovery` says, with `credentials` towards peers.
+    /// Routes by what `discovery` says, with `credentials` towards peers. `in_flight` is the whole
+    /// proxy's.
     #[must_use]
     pub fn new(
         config: Arc<Config>,
@@ -64,6 +65,7 @@ impl Outbound {
         telemetry: Telemetry,
         credentials: Credentials,
         drain: drain::Watch,
+        in_flight: Arc<in_flight::Limit>,
     ) -> Rc<Self> {
         let direction = &config.outbound.direction;
         let options = Options {
@@ -78,13 +80,13 @@ impl Outbound {
             dialer,
             targets: RefCell::default(),
             sweeping: Cell::new(false),
-            in_flight: Rc::default(),
+            in_flight,
             drain,
         })
     }
 
-    /// Serves the connections of `listener` until the proxy drains, then waits for those under way.
-    pub async fn serve(self: Rc<Self>, listener: TcpListener) {
+    /// Serves the connections that come until the proxy drains, then waits for those under way.
+    pub async fn serve(self: Rc<Self>, mut incoming: Incoming) {
         let mut drain = self.drain.clone();
         let direction = &self.config.outbound.direction;
         let options = Options {
@@ -94,15 +96,19 @@ impl Outbound {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
-                accepted = listen::accept(&listener, options) => {
+                mut accepted = incoming.accept(options) => {
                     let this = Rc::clone(&self);
-                    connections.spawn_local(async move { this.connection(accepted).await });
+                    let open = accepted.open.take();
+                    connections.spawn_local(async move {
+                        this.connection(accepted).await;
+                        drop(open);
+                    });
                 }
                 Some(_) = connections.join_next() => {}
                 () = drain.signaled() => break,
             }
         }
-        drop(listener);
+        drop(incoming);
         while connections.join_next().await.is_some() {}
     }
 
@@ -111,6 +117,7 @@ impl Outbound {
             tcp,
             client,
             original_dst,
+            ..
         } = accepted;
         if self.is_own_listener(original_dst) {
             tracing::debug!(%client, %original_dst, "Outbound connection to the proxy itself");

@@ -2,6 +2,7 @@
 
 pub mod connect;
 pub mod copy;
+pub mod deal;
 pub mod header;
 mod io;
 pub mod listen;

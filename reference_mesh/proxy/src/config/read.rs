@@ -6,7 +6,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::env::{Reader, Strings, parse_duration};
-use super::{Config, ControlAddr, ControlStreams, Identity, Lookup, http2, traffic, unheeded};
+use super::{
+    Config, ControlAddr, ControlStreams, Identity, Lookup, cores, http2, traffic, unheeded,
+};
 
 pub(super) const PREFIX: &str = "LINKERD2_PROXY_";
 
@@ -24,6 +26,7 @@ pub(super) fn config<S: Strings>(r: &Reader<'_, S>) -> Config {
         admin_addr: r.addr(&key("ADMIN_LISTEN_ADDR"), local(4191)),
         shutdown_grace: r.duration(&key("SHUTDOWN_GRACE_PERIOD"), Duration::from_secs(120)),
         shutdown_endpoint: r.flag(&key("SHUTDOWN_ENDPOINT_ENABLED"), false),
+        cores: cores::cores(r),
         control_streams: ControlStreams {
             initial: limit(r, "CONTROL_STREAM_INITIAL_TIMEOUT"),
             idle: limit(r, "CONTROL_STREAM_IDLE_TIMEOUT"),

@@ -21,6 +21,7 @@ impl Inbound {
             tcp,
             client,
             original_dst,
+            ..
         } = accepted;
         let limit = self.config.inbound.direction.detect_timeout;
         let (hello, tcp) = detect::tls(tcp, limit).await?;
@@ -59,8 +60,8 @@ impl Inbound {
         };
         self.telemetry.transport_header(
             label,
-            self.header_ports.shown(&port.to_string()),
-            self.header_names.shown(&header.name),
+            self.common.header_ports.shown(&port.to_string()),
+            self.common.header_names.shown(&header.name),
             client_id.as_str(),
         );
         if !header.name.is_empty() {

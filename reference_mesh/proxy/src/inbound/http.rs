@@ -13,12 +13,13 @@ use crate::http::body::BodyError;
 use crate::http::error::{Client, ProxyError};
 use crate::http::filters;
 use crate::http::headers::{self, CLIENT_ID, DST_CANONICAL};
+use crate::http::in_flight::InFlight;
 use crate::http::orig_proto::OrigProto;
 use crate::http::{
     Body, Interim, Observer as HttpObserver, Reply, Service as HttpService, Tunnel, h1, orig_proto,
 };
 use crate::mutants::{self, Mutant};
-use crate::outbound::{GrpcStatus, InFlight, body_error_label};
+use crate::outbound::{GrpcStatus, body_error_label};
 use crate::policy::inbound::{Authorization, Http, Protocol, Route, ServerPolicy, authorize};
 use crate::policy::{Meta, matching};
 use crate::telemetry::{
@@ -38,7 +39,7 @@ pub(super) struct Service {
 struct Current {
     policy: Arc<ServerPolicy>,
     http: Result<Http, ProxyError>,
-    limiter: Option<Rc<Limiter>>,
+    limiter: Option<Arc<Limiter>>,
     admissions: RefCell<Vec<Rc<Admission>>>,
 }
 
@@ -263,9 +264,7 @@ impl HttpService for Service {
             informed: is_proxy,
             is_proxy,
         };
-        let max = self.inbound.config.inbound.direction.max_in_flight;
-        let in_flight = InFlight::enter(&self.inbound.in_flight, max);
-        let mut observer = Observer::new(in_flight, client.grpc);
+        let mut observer = Observer::new(self.inbound.common.in_flight.enter(), client.grpc);
         let answered = match restored {
             Ok(()) => self.exchange(request, interim, &mut observer).await,
             Err(error) => Err(error),
@@ -333,7 +332,7 @@ impl Current {
             Protocol::Invalid(reason) => Err(ProxyError::InvalidPolicy(reason.clone())),
         };
         let limit = http.as_ref().ok().and_then(|http| http.rate_limit.as_ref());
-        let limiter = limit.map(|limit| inbound.limiter(port, limit));
+        let limiter = limit.map(|limit| inbound.common.limiter(port, limit));
         Self {
             policy,
             http,

@@ -3,11 +3,11 @@
 //! The generic cell rate algorithm: a bucket is one point in time, the theoretical arrival of the
 //! next request at the permitted rate. A second's worth may come at once.
 
-use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::identity::Id;
@@ -19,17 +19,23 @@ const MAX_CLIENTS: usize = 4096;
 /// The limits of one port.
 pub(super) struct Limiter {
     pub(super) policy: Arc<RateLimit>,
+    /// Data threads share them, as a client may have a connection on each. Ports without limits have
+    /// no limiter, and take no lock.
+    buckets: Mutex<Buckets>,
+}
+
+struct Buckets {
     total: Option<Bucket>,
     overrides: Vec<Bucket>,
     /// By identity; clients without one share a bucket.
-    clients: RefCell<HashMap<Option<Id>, Bucket>>,
+    clients: HashMap<Option<Id>, Bucket>,
 }
 
 /// See the module.
 struct Bucket {
     interval: Duration,
     tolerance: Duration,
-    next: Cell<Instant>,
+    next: Instant,
 }
 
 // === impl Limiter ===
@@ -37,15 +43,15 @@ struct Bucket {
 impl Limiter {
     pub(super) fn new(policy: Arc<RateLimit>) -> Self {
         let now = Instant::now();
-        Self {
+        let overrides = policy.overrides.iter();
+        let buckets = Buckets {
             total: policy.total_rps.map(|rps| Bucket::new(rps, now)),
-            overrides: policy
-                .overrides
-                .iter()
-                .map(|(_, rps)| Bucket::new(*rps, now))
-                .collect(),
-            clients: RefCell::default(),
+            overrides: overrides.map(|(_, rps)| Bucket::new(*rps, now)).collect(),
+            clients: HashMap::new(),
+        };
+        Self {
             policy,
+            buckets: Mutex::new(buckets),
         }
     }
 
@@ -54,12 +60,13 @@ impl Limiter {
     /// # Errors
     /// The limit that is used up: `total`, `override` or `identity`.
     pub(super) fn take(&self, client: Option<&Id>, now: Instant) -> Result<(), &'static str> {
-        if self.total.as_ref().is_some_and(|bucket| !bucket.take(now)) {
+        let mut buckets = self.buckets.lock();
+        if buckets.total.as_mut().is_some_and(|total| !total.take(now)) {
             return Err("total");
         }
         let own = |(ids, _): &(Vec<Id>, u32)| client.is_some_and(|id| ids.contains(id));
         if let Some(index) = self.policy.overrides.iter().position(own) {
-            return if self.overrides[index].take(now) {
+            return if buckets.overrides[index].take(now) {
                 Ok(())
             } else {
                 Err("override")
@@ -68,14 +75,11 @@ impl Limiter {
         let Some(rps) = self.policy.identity_rps else {
             return Ok(());
         };
-        let mut clients = self.clients.borrow_mut();
-        if clients.len() >= MAX_CLIENTS {
-            clients.clear();
+        if buckets.clients.len() >= MAX_CLIENTS {
+            buckets.clients.clear();
         }
-        let bucket = clients
-            .entry(client.cloned())
-            .or_insert_with(|| Bucket::new(rps, now));
-        if bucket.take(now) {
+        let clients = buckets.clients.entry(client.cloned());
+        if clients.or_insert_with(|| Bucket::new(rps, now)).take(now) {
             Ok(())
         } else {
             Err("identity")
@@ -95,16 +99,15 @@ impl Bucket {
         Self {
             interval,
             tolerance,
-            next: Cell::new(now),
+            next: now,
         }
     }
 
-    fn take(&self, now: Instant) -> bool {
-        let next = self.next.get();
-        if self.interval == Duration::MAX || next > now + self.tolerance {
+    fn take(&mut self, now: Instant) -> bool {
+        if self.interval == Duration::MAX || self.next > now + self.tolerance {
             return false;
         }
-        self.next.set(next.max(now) + self.interval);
+        self.next = self.next.max(now) + self.interval;
         true
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Outbound;
 use super::endpoint::{Endpoint, Sent};
-use super::observer::{Exchange, GrpcStatus, InFlight, Observer};
+use super::observer::{Exchange, GrpcStatus, Observer};
 use super::routes::{Choice, Routes, Rule};
 use super::target::{Kind, Target, http_routes};
 use crate::balance::Pending;
@@ -208,9 +208,7 @@ impl HttpService for Service {
             tracing::error!("Unexpected request");
         }
         let client = self.informed(request.version(), headers::is_grpc(request.headers()));
-        let max = self.outbound.config.outbound.direction.max_in_flight;
-        let in_flight = InFlight::enter(&self.outbound.in_flight, max);
-        let mut observer = Observer::new(in_flight, client.grpc);
+        let mut observer = Observer::new(self.outbound.in_flight.enter(), client.grpc);
         match self.exchange(request, interim, &mut observer).await {
             Ok(answer) => reply(answer, observer),
             Err(error) => self.refuse(&error, client, observer),

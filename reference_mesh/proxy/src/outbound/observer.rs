@@ -1,6 +1,5 @@
 //! Following an outbound response to its end, and counting it.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,10 +11,8 @@ use super::routes::Rule;
 use crate::balance::Pending;
 use crate::http::Observer as HttpObserver;
 use crate::http::body::BodyError;
+use crate::http::in_flight::InFlight;
 use crate::telemetry::{BackendRequests, Outcome, RouteStatus};
-
-/// One of the requests under way, of which there is a limit.
-pub(crate) struct InFlight(Rc<Cell<usize>>);
 
 /// See the module.
 pub(super) struct Observer {
@@ -44,25 +41,6 @@ pub(super) struct Exchange {
 /// `grpc-status`, from the headers or, later, the trailers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GrpcStatus(pub(crate) Option<u16>);
-
-// === impl InFlight ===
-
-impl InFlight {
-    /// Counts a request in; none when there are `max` already.
-    pub(crate) fn enter(count: &Rc<Cell<usize>>, max: usize) -> Option<Self> {
-        if count.get() >= max {
-            return None;
-        }
-        count.set(count.get() + 1);
-        Some(Self(Rc::clone(count)))
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
-}
 
 // === impl GrpcStatus ===
 

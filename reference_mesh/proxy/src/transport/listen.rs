@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -31,6 +32,18 @@ pub struct Accepted {
     pub client: SocketAddr,
     /// Where the client meant to connect to.
     pub original_dst: SocketAddr,
+    /// Counts the connection for as long as it is held.
+    pub open: Option<Arc<()>>,
+}
+
+// === impl Accepted ===
+
+impl Accepted {
+    /// This connection, counted by `open`.
+    pub(super) fn counted(self, open: Arc<()>) -> Self {
+        let open = Some(open);
+        Self { open, ..self }
+    }
 }
 
 /// Listens on `addr`.
@@ -49,26 +62,41 @@ pub fn bind(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// Accepts a connection, however often that fails.
 pub async fn accept(listener: &TcpListener, options: Options) -> Accepted {
     loop {
-        match listener.accept().await {
-            Ok((tcp, client)) => match prepare(tcp, client, options) {
-                Ok(accepted) => return accepted,
-                Err(error) => tracing::debug!(%client, %error, "Connection lost at accept"),
-            },
-            Err(error) => {
-                tracing::warn!(%error, "Server failed to accept connection");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-            }
+        let Some((tcp, client)) = survived(listener.accept().await).await else {
+            continue;
+        };
+        match prepare(tcp, client, options) {
+            Ok(accepted) => return accepted,
+            Err(error) => tracing::debug!(%client, %error, "Connection lost at accept"),
         }
     }
 }
 
-fn prepare(tcp: TcpStream, client: SocketAddr, options: Options) -> io::Result<Accepted> {
+/// What was accepted; none, after a pause, when that failed.
+pub(super) async fn survived<T>(accepted: io::Result<T>) -> Option<T> {
+    match accepted {
+        Ok(accepted) => Some(accepted),
+        Err(error) => {
+            tracing::warn!(%error, "Server failed to accept connection");
+            tokio::time::sleep(ACCEPT_RETRY).await;
+            None
+        }
+    }
+}
+
+/// Sets up an accepted connection, and finds out where it was meant to go.
+pub(super) fn prepare(
+    tcp: TcpStream,
+    client: SocketAddr,
+    options: Options,
+) -> io::Result<Accepted> {
     configure(&tcp, options)?;
     let original_dst = original_dst(&tcp)?;
     Ok(Accepted {
         client: canonical(client),
         original_dst,
         tcp,
+        open: None,
     })
 }
 

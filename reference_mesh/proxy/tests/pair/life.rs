@@ -12,7 +12,7 @@ use crate::control::{endpoints, half_meshed};
 use crate::pod::Pod;
 use crate::{EMPTY, Mesh, REQUEST, SERVER, app, exchange, in_time, plain_state, read_head, serve};
 
-fn signal(pod: &Pod, name: &str) {
+pub(crate) fn signal(pod: &Pod, name: &str) {
     let mut kill = Command::new("kill");
     kill.args(["-s", name, &pod.proxy.id().to_string()]);
     assert!(kill.status().expect("kill").success(), "{name}");

@@ -17,6 +17,7 @@ mod own_pod;
 mod pod;
 mod responses;
 mod tcp;
+mod threads;
 
 use std::future::Future;
 use std::net::SocketAddr;
