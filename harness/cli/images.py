@@ -28,15 +28,24 @@ def command() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder to put the archives into; without it they stay in the cache.",
 )
-def build(out: Path | None) -> None:
+@click.option(
+    "--previous",
+    metavar="REF",
+    help="Make those of this build of the mesh, too: for the checks of upgrades, CP-10 and CP-13. "
+    "A run takes last-change^ unless told otherwise.",
+)
+def build(out: Path | None, previous: str | None) -> None:
     """
     Make one archive for each image, and print where it is and the image's id.
 
     `docker load -i`, `kind load image-archive` and `ctr images import` take them. The same sources
     give the same ids.
     """
-    images = [*meshes.driver("reference").images(MeshOptions()), workload_image.build()]
-    for image in [*images, peers.image(), arms.image()]:
+    mesh = meshes.driver("reference")
+    images = [*mesh.images(MeshOptions()), workload_image.build(), peers.image(), arms.image()]
+    if previous is not None:
+        images += mesh.images(MeshOptions(build=previous))
+    for image in images:
         archive = archived(image)
         path = archive.path
         if out is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
-from harness.errors import PodFailed
+from harness.errors import EnvironmentLacks, NotInTime, PodFailed
 from harness.waiting import until
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     _Held = ContainerStateWaiting | ContainerStateTerminated
 
-__all__ = ["READY", "advice", "require_hope", "state", "until_ready"]
+__all__ = ["READY", "advice", "image_lack_told", "require_hope", "state", "until_ready"]
 
 READY = "Ready"
 
@@ -48,6 +49,7 @@ def until_ready(
     Raises:
         PodFailed: one ended for good, which tells its log, or can never start; at once.
         NotInTime: not all were ready within `timeout_s`; tells what each waited for.
+        EnvironmentLacks: so it was, and nodes lack an image.
 
     """
     seen: list[Pod] = []
@@ -61,13 +63,14 @@ def until_ready(
                 raise PodFailed(f"pod {namespace}/{name}: {told}\n{log(name)}")
         return found
 
-    until(
-        states,
-        what=what,
-        holds=lambda found: list(found.values()).count(READY) == number == len(found),
-        timeout_s=timeout_s,
-        hint=lambda: f"Look closer: kubectl -n {namespace} describe pods{advice(seen)}",
-    )
+    with image_lack_told(seen):
+        until(
+            states,
+            what=what,
+            holds=lambda found: list(found.values()).count(READY) == number == len(found),
+            timeout_s=timeout_s,
+            hint=lambda: f"Look closer: kubectl -n {namespace} describe pods{advice(seen)}",
+        )
 
 
 def state(pod: Pod) -> str:
@@ -97,6 +100,21 @@ def require_hope(pods: Iterable[Pod]) -> None:
             raise PodFailed(f"pod {namespace}/{_name(pod)}: {state(pod)}{advice([pod])}")
 
 
+@contextlib.contextmanager
+def image_lack_told(pods: Iterable[Pod]) -> Iterator[None]:
+    """
+    A wait that ends too late for want of images says nothing of the mesh: it is the cluster's lack.
+
+    pods: those that were waited for, as they were seen last.
+    """
+    try:
+        yield
+    except NotInTime as late:
+        if not advice(pods):
+            raise
+        raise EnvironmentLacks(str(late)) from late
+
+
 def advice(pods: Iterable[Pod]) -> str:
     """What to do about images that nodes lack, a line for all of them; empty when none is."""
     lacking = {each.image for pod in pods for each, why in _held(pod) if why.reason in _NO_IMAGE}
@@ -104,7 +122,8 @@ def advice(pods: Iterable[Pod]) -> str:
         return ""
     return (
         f"\nNodes lack {', '.join(sorted(lacking))}. `meshmark images build --out FOLDER` makes "
-        "those of meshmark; load them into every node, as by `kind load image-archive FILE --name "
+        "those of meshmark, with `--previous REF` also those of the build that upgrades start "
+        "from; load them into every node, as by `kind load image-archive FILE --name "
         "CLUSTER` or `ctr -n k8s.io images import FILE`, or push them where nodes can pull them"
     )
 

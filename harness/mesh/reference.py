@@ -71,8 +71,11 @@ linkerd2-proxy renews after 70 % of it. Where that fails, it tries again ten sec
 its environment says otherwise: too late for what lives for less than 34 s.
 """
 
-_REACHED_S = 30.0
-"""A node may take a second or two to learn where a service's pods are."""
+_REACHED_S = 120.0
+"""
+A node takes a second or two to learn where a service's pods are; an injector that an upgrade which
+failed left in its place, a minute or two to be given the configuration back.
+"""
 
 _ENDED_S = 60.0
 """Twice the time that a pod is given to end by itself."""

@@ -70,6 +70,7 @@ def deployments_available(
     Raises:
         PodFailed: one of its pods can never start; at once.
         NotInTime: not within `timeout_s`; tells what each pod waited for.
+        EnvironmentLacks: so it was, and nodes lack an image.
 
     """
     from lightkube.resources.apps_v1 import Deployment  # noqa: PLC0415 - 50 ms, not for --help
@@ -87,15 +88,16 @@ def deployments_available(
                 held.extend(_unready(client, deployment))
         return [*late, *(f"pod {_name(pod)}: {pod_states.state(pod)}" for pod in held)]
 
-    until(
-        waiting_for,
-        what=f"deployments of namespace {namespace} available",
-        holds=lambda late: not late,
-        timeout_s=timeout_s,
-        hint=lambda: (
-            f"Look at the pods: kubectl -n {namespace} describe pods{pod_states.advice(held)}"
-        ),
-    )
+    with pod_states.image_lack_told(held):
+        until(
+            waiting_for,
+            what=f"deployments of namespace {namespace} available",
+            holds=lambda late: not late,
+            timeout_s=timeout_s,
+            hint=lambda: (
+                f"Look at the pods: kubectl -n {namespace} describe pods{pod_states.advice(held)}"
+            ),
+        )
 
 
 def scale(client: lightkube.Client, namespace: str, name: str, replicas: int) -> int:

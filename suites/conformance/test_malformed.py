@@ -84,11 +84,11 @@ def test_noise_and_silence(check: Check, world: World) -> None:
         _still_serves(check, Way("afterwards", world.client, server))
 
 
-@check("PR-07")
+@check("PR-09")
 def test_nothing_is_kept_of_malformed_input(check: Check, lab: Lab, world: World) -> None:
     """However often large heads and header blocks are refused, the sidecars need no more memory."""
     large = [c for c in malformed.http1() + malformed.http2() if len(c.bytes) > LARGE_BYTES]
-    with lab.space("pr-07") as space:
+    with lab.space("refused") as space:
         with check.phase("arrange"):
             # Of their own, as a sidecar that carried something large has had its peak.
             client = space.deploy("client", helper=True, wait=False)

@@ -8,7 +8,7 @@ import pytest
 from lightkube.resources.core_v1 import Pod
 
 from harness.cluster import pod_states
-from harness.errors import NotInTime, PodFailed
+from harness.errors import EnvironmentLacks, NotInTime, PodFailed
 
 IMAGE = "meshmark.dev/workload:0.1.0"
 PULL = 'failed to resolve reference "meshmark.dev/workload:0.1.0": no such host'
@@ -47,7 +47,7 @@ def test_a_pod_is_ready_or_says_why_not(one: Pod, told: str) -> None:
 
 @pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff"])
 def test_a_pull_may_yet_succeed_and_at_last_tells_image_and_remedy(reason: str) -> None:
-    with pytest.raises(NotInTime) as raised:
+    with pytest.raises(EnvironmentLacks) as raised:
         until_ready(pod(reason=reason, message=PULL))
     said = str(raised.value)
     assert f"{reason}: {PULL} (image {IMAGE})" in said
