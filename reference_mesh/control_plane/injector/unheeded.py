@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["of_annotations", "of_values"]
 
 _NOT_YET = {
-    "proxy.accessLog": "it writes no access log",
     "proxy.isGateway": "it is no gateway to other clusters",
     "proxy.isIngress": "it ignores l5d-dst-override",
     "proxy.metricsHostnameLabels": "its metrics carry no host names",

@@ -32,8 +32,8 @@ use crate::mutants::{self, Mutant};
 use crate::policy::inbound::ServerPolicy;
 use crate::policy::outbound::Queue;
 use crate::readiness::Readiness;
-use crate::telemetry::log::Level;
-use crate::telemetry::{Telemetry, set_workers};
+use crate::telemetry::log::{Flush, Level};
+use crate::telemetry::{AccessLog, Telemetry, set_workers};
 use crate::tls::{self, Credentials, LocalName};
 use crate::transport::listen;
 
@@ -76,6 +76,7 @@ pub struct App {
     traffic: Vec<(Side, TcpListener)>,
     admin: TcpListener,
     level: Option<Level>,
+    access_log: Option<(AccessLog, Flush)>,
 }
 
 /// The control runtime on its thread. Dropped, it ends.
@@ -120,6 +121,7 @@ impl App {
             telemetry: Telemetry::new(config.metrics_retain_idle),
             credentials,
             level,
+            access_log: config.inbound.access_log.map(AccessLog::start),
             config: Arc::new(config),
         })
     }
@@ -246,6 +248,7 @@ impl App {
             Arc::clone(&self.config),
             discovery,
             self.telemetry.clone(),
+            self.access_log.as_ref().map(|(log, _)| log.clone()),
             self.credentials.clone(),
             drain,
         );

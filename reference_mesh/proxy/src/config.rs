@@ -18,6 +18,7 @@ use thiserror::Error;
 
 use self::env::{BadVariable, Reader, Strings};
 use crate::http::h2;
+use crate::telemetry::access_log;
 
 /// The environment cannot be used; the process exits with 64.
 #[derive(Debug, Error)]
@@ -128,6 +129,8 @@ pub struct Inbound {
     pub require_tls_ports: BTreeSet<u16>,
     /// Addresses of this pod; others are not served. Empty serves any.
     pub own_ips: BTreeSet<IpAddr>,
+    /// How requests are written to standard error, if they are.
+    pub access_log: Option<access_log::Format>,
 }
 
 /// What is allowed where the controller said nothing.
@@ -262,6 +265,7 @@ fn list(bad: &[BadVariable]) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Backoff, Config};
+    use crate::telemetry::access_log::Format;
     use std::collections::BTreeMap;
     use std::time::Duration;
 
@@ -346,6 +350,21 @@ mod tests {
         assert_eq!(outbound.stream_window, 100_000, "from the base");
         assert_eq!(outbound.keep_alive, None, "only where it is set");
         assert_eq!(config.h2.keep_alive, None);
+    }
+
+    #[test]
+    fn an_access_log_that_is_unknown_keeps_nobody_from_starting() {
+        for (text, format) in [
+            ("", None),
+            ("apache", Some(Format::Apache)),
+            ("JSON", Some(Format::Json)),
+            ("combined", None),
+        ] {
+            let mut env = minimal();
+            env.insert("LINKERD2_PROXY_ACCESS_LOG".into(), text.to_owned());
+            let config = Config::from_env(&env).expect("valid");
+            assert_eq!(config.inbound.access_log, format, "{text:?}");
+        }
     }
 
     #[test]

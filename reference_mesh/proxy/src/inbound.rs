@@ -39,7 +39,7 @@ use crate::discovery::{Discovery, NoServerPolicy};
 use crate::drain;
 use crate::mutants::{self, Mutant};
 use crate::policy::inbound::{Protocol, ServerPolicy};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{AccessLog, Telemetry};
 use crate::tls::{self, Credentials, InboundTls, NoInboundTls};
 use crate::transport::connect::Dialer;
 use crate::transport::deal::Incoming;
@@ -57,6 +57,7 @@ pub struct Inbound {
     config: Arc<Config>,
     discovery: Discovery,
     telemetry: Telemetry,
+    access_log: Option<AccessLog>,
     common: Arc<Common>,
     credentials: Credentials,
     dialer: Dialer,
@@ -73,6 +74,7 @@ impl Inbound {
         config: Arc<Config>,
         discovery: Discovery,
         telemetry: Telemetry,
+        access_log: Option<AccessLog>,
         credentials: Credentials,
         drain: drain::Watch,
         common: Arc<Common>,
@@ -87,6 +89,7 @@ impl Inbound {
             config,
             discovery,
             telemetry,
+            access_log,
             common,
             credentials,
             dialer,

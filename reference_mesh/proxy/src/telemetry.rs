@@ -7,6 +7,7 @@
 //!
 //! Names, label keys and their order are those of linkerd2-proxy: dashboards and `viz` read them.
 
+pub mod access_log;
 mod authz;
 mod balancer;
 mod by_key;
@@ -23,6 +24,7 @@ mod route;
 mod spans;
 mod tcp;
 
+pub use self::access_log::AccessLog;
 pub use self::authz::InboundTarget;
 pub use self::balancer::{Balancer, BalancerLabels, Update};
 pub use self::cells::{Counter, Gauge, Histogram, set_worker, set_workers};

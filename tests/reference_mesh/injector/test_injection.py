@@ -324,7 +324,6 @@ def test_user_hears_of_what_has_no_effect() -> None:
 @pytest.mark.parametrize(
     ("annotation", "value"),
     [
-        ("config.linkerd.io/access-log", "apache"),
         ("config.linkerd.io/enable-gateway", "true"),
         ("config.linkerd.io/proxy-metrics-hostname-labels", "enabled"),
         ("linkerd.io/inject", "ingress"),

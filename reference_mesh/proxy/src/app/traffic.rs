@@ -20,7 +20,7 @@ use crate::drain;
 use crate::http::in_flight;
 use crate::inbound::{self, Inbound};
 use crate::outbound::Outbound;
-use crate::telemetry::{Telemetry, set_worker};
+use crate::telemetry::{AccessLog, Telemetry, set_worker};
 use crate::tls::Credentials;
 use crate::transport::deal::{self, Incoming};
 
@@ -37,6 +37,7 @@ pub(super) struct Traffic {
     config: Arc<Config>,
     discovery: Discovery,
     telemetry: Telemetry,
+    access_log: Option<AccessLog>,
     credentials: Credentials,
     drain: drain::Watch,
     inbound: Arc<inbound::Common>,
@@ -67,6 +68,7 @@ impl Traffic {
         config: Arc<Config>,
         discovery: Discovery,
         telemetry: Telemetry,
+        access_log: Option<AccessLog>,
         credentials: Credentials,
         drain: drain::Watch,
     ) -> Self {
@@ -77,6 +79,7 @@ impl Traffic {
             config,
             discovery,
             telemetry,
+            access_log,
             credentials,
             drain,
         }
@@ -160,6 +163,7 @@ impl Traffic {
             self.config,
             self.discovery,
             self.telemetry,
+            self.access_log,
             self.credentials,
             self.drain,
             self.inbound,

@@ -9,6 +9,7 @@ use super::http2;
 use super::read::{key, limit, local, parse_net};
 use super::{Backoff, DefaultPolicy, Direction, Inbound, Outbound};
 use crate::http::h2::Settings;
+use crate::telemetry::access_log::Format;
 
 pub(super) fn outbound<S: Strings>(r: &Reader<'_, S>, base: Settings) -> Outbound {
     let mut listen = r.list(&key("OUTBOUND_LISTEN_ADDRS"), parse_addr);
@@ -64,6 +65,7 @@ pub(super) fn inbound<S: Strings>(r: &Reader<'_, S>, base: Settings) -> Inbound 
         require_identity_ports: ports(r, "INBOUND_PORTS_REQUIRE_IDENTITY"),
         require_tls_ports: ports(r, "INBOUND_PORTS_REQUIRE_TLS"),
         own_ips: r.list(&key("INBOUND_IPS"), parse_ip).into_iter().collect(),
+        access_log: access_log(r),
     }
 }
 
@@ -139,6 +141,20 @@ fn ports<S: Strings>(r: &Reader<'_, S>, name: &str) -> BTreeSet<u16> {
         .into_iter()
         .flatten()
         .collect()
+}
+
+/// As linkerd2-proxy does: no log is worth not to start.
+fn access_log<S: Strings>(r: &Reader<'_, S>) -> Option<Format> {
+    let name = key("ACCESS_LOG");
+    let text = r.text(&name)?;
+    match text.to_ascii_lowercase().as_str() {
+        "apache" => Some(Format::Apache),
+        "json" => Some(Format::Json),
+        _ => {
+            tracing::error!("No access log: {name}: {text:?} is neither apache nor json");
+            None
+        }
+    }
 }
 
 fn parse_default_policy(text: &str) -> Result<DefaultPolicy, String> {

@@ -1,6 +1,7 @@
 //! Requests for the application.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -264,15 +265,27 @@ impl HttpService for Service {
             informed: is_proxy,
             is_proxy,
         };
+        let log = self.inbound.access_log.as_ref();
+        let mut entry = log.map(|log| log.begin(self.session.logged(), &request));
         let mut observer = Observer::new(self.inbound.common.in_flight.enter(), client.grpc);
         let answered = match restored {
-            Ok(()) => self.exchange(request, interim, &mut observer).await,
+            Ok(()) => {
+                let exchange = pin!(self.exchange(request, interim, &mut observer));
+                match &mut entry {
+                    None => exchange.await,
+                    Some(entry) => entry.measure(exchange).await,
+                }
+            }
             Err(error) => Err(error),
         };
-        match answered {
+        let reply = match answered {
             Ok((response, tunnel)) => reply(response, tunnel, carried.is_some(), observer),
             Err(error) => self.refuse(&error, client, observer),
+        };
+        if let Some(entry) = entry {
+            entry.answered(&reply.response);
         }
+        reply
     }
 }
 

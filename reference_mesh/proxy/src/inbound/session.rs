@@ -13,9 +13,10 @@ use super::http::Service;
 use super::{Inbound, tcp};
 use crate::detect::{self, Http};
 use crate::http::{h1, h2};
+use crate::identity::Id;
 use crate::outbound::judge;
 use crate::policy::inbound::{Client, Protocol, ServerPolicy};
-use crate::telemetry::{InboundTarget, TransportLabels};
+use crate::telemetry::{InboundTarget, TransportLabels, access_log};
 use crate::tls::InboundTls;
 use crate::transport::Io;
 
@@ -51,6 +52,15 @@ impl Session {
         Client {
             ip: self.client.ip(),
             tls: self.tls.for_policy(),
+        }
+    }
+
+    /// The client, as the access log names it.
+    pub(super) fn logged(&self) -> access_log::Client<'_> {
+        access_log::Client {
+            addr: self.client,
+            id: self.tls.client_id().map(Id::as_str),
+            target: self.target,
         }
     }
 

@@ -71,7 +71,7 @@ pub enum Error {
 /// When the filter does not parse, or a log was started before.
 pub fn init(filter: &str, format: Format) -> Result<(Level, Flush), Error> {
     let (layer, handle) = reload::Layer::new(parse(filter)?);
-    let (writer, flush) = beside(io::stderr());
+    let (writer, flush) = beside(io::stderr(), MAX_WAITING_LINES, "log");
     let dropped = writer.error_counter();
     let lines = fmt::layer().with_writer(writer);
     let lines = match format {
@@ -97,12 +97,16 @@ pub(super) fn dropped_lines() -> Option<usize> {
     DROPPED.get().map(ErrorCounter::dropped_lines)
 }
 
-/// A writer to `out` that waits for nothing.
-fn beside(out: impl io::Write + Send + 'static) -> (NonBlocking, Flush) {
+/// A writer to `out` that waits for nothing: `max_lines` may wait for the thread that writes them.
+pub(super) fn beside(
+    out: impl io::Write + Send + 'static,
+    max_lines: usize,
+    thread: &str,
+) -> (NonBlocking, Flush) {
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
-        .buffered_lines_limit(MAX_WAITING_LINES)
-        .thread_name("log")
+        .buffered_lines_limit(max_lines)
+        .thread_name(thread)
         .finish(out);
     (writer, Flush(guard))
 }
@@ -177,7 +181,7 @@ mod tests {
     #[test]
     fn a_log_that_nobody_reads_costs_lines_and_no_time() {
         let (mut reader, pipe) = std::io::pipe().expect("pipe");
-        let (mut writer, flush) = beside(pipe);
+        let (mut writer, flush) = beside(pipe, MAX_WAITING_LINES, "log");
         let line = [b'x'; 1000];
         for _ in 0..10 * MAX_WAITING_LINES {
             writer.write_all(&line).expect("no failure either");

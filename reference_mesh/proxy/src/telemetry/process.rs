@@ -95,6 +95,15 @@ pub(super) fn encode(out: &mut String) {
             dropped as f64,
         );
     }
+    if let Some(dropped) = super::access_log::dropped_lines() {
+        write(
+            "access_log_lines_dropped_total",
+            "counter",
+            "Lines of the access log for which there was no room: standard error took none.",
+            &none,
+            dropped as f64,
+        );
+    }
     for (name, kind, help, value) in from_proc() {
         write(name, kind, help, &none, value);
     }

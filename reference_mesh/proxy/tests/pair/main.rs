@@ -2,6 +2,7 @@
 //!
 //! Needs root: the namespaces, the redirection and the proxy's user are the real ones.
 
+mod access_log;
 mod admission;
 mod balancing;
 mod control;

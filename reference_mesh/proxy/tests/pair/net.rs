@@ -94,8 +94,8 @@ impl Netns {
         tokio::net::TcpStream::from_std(stream).expect("runtime")
     }
 
-    /// Starts `program` as `uid`. It dies with the thread inside.
-    pub(crate) fn spawn(&self, program: Command, uid: u32) -> Child {
+    /// Starts `program` as `uid`, with `stderr` for its own. It dies with the thread inside.
+    pub(crate) fn spawn(&self, program: Command, uid: u32, stderr: Stdio) -> Child {
         let uid = uid.to_string();
         let mut command = Command::new("setpriv");
         command
@@ -103,7 +103,7 @@ impl Netns {
             .args(["--pdeathsig", "KILL"])
             .arg(program.get_program())
             .args(program.get_args());
-        command.env_clear();
+        command.stderr(stderr).env_clear();
         for (key, value) in program.get_envs() {
             command.env(key, value.expect("set, not removed"));
         }

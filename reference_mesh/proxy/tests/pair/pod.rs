@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
@@ -70,7 +70,13 @@ impl Pod {
         if let Ok(mutant) = std::env::var("MESHMARK_MUTANT") {
             command.env("MESHMARK_MUTANT", mutant);
         }
-        let proxy = netns.spawn(command, PROXY_UID);
+        let logs_requests = env.iter().any(|(key, _)| *key == "ACCESS_LOG");
+        let stderr = if logs_requests {
+            Stdio::piped()
+        } else {
+            Stdio::inherit()
+        };
+        let proxy = netns.spawn(command, PROXY_UID, stderr);
         let pod = Self {
             netns,
             proxy,
