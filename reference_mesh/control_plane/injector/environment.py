@@ -137,6 +137,7 @@ def _limits(values: Values) -> list[dict[str, Any]]:
         _plain("OUTBOUND_CONNECT_KEEPALIVE", "10000ms"),
         _plain("INBOUND_ACCEPT_USER_TIMEOUT", "30s"),
         _plain("OUTBOUND_CONNECT_USER_TIMEOUT", "30s"),
+        _plain("OUTBOUND_METRICS_HOSTNAME_LABELS", _flag(proxy.metrics_hostname_labels)),
         _plain("INBOUND_SERVER_HTTP2_KEEP_ALIVE_INTERVAL", "10s"),
         _plain("INBOUND_SERVER_HTTP2_KEEP_ALIVE_TIMEOUT", "3s"),
         _plain("OUTBOUND_SERVER_HTTP2_KEEP_ALIVE_INTERVAL", "10s"),
@@ -176,8 +177,6 @@ def _options(values: Values) -> list[dict[str, Any]]:
         result.append(_plain("INBOUND_GATEWAY_SUFFIXES", f"svc.{values.cluster_domain}."))
     if proxy.is_ingress:
         result.append(_plain("INGRESS_MODE", "true"))
-    if proxy.metrics_hostname_labels:
-        result.append(_plain("OUTBOUND_METRICS_HOSTNAME_LABELS", "true"))
     return result
 
 

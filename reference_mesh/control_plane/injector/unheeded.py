@@ -22,7 +22,6 @@ __all__ = ["of_annotations", "of_values"]
 _NOT_YET = {
     "proxy.isGateway": "it is no gateway to other clusters",
     "proxy.isIngress": "it ignores l5d-dst-override",
-    "proxy.metricsHostnameLabels": "its metrics carry no host names",
 }
 """Values that this mesh's own proxy does not act on."""
 

@@ -106,6 +106,8 @@ pub struct Outbound {
     pub tcp_failfast_timeout: Duration,
     /// Whether responses carry no `l5d-proxy-error`.
     pub hide_proxy_errors: bool,
+    /// Whether metrics of routes say which hosts were asked for.
+    pub hostname_labels: bool,
 }
 
 /// Settings of traffic for the application.

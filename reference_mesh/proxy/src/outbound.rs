@@ -7,6 +7,7 @@
 
 mod backend;
 mod balancer;
+mod counters;
 mod endpoint;
 mod http;
 mod observer;
@@ -34,7 +35,7 @@ use crate::drain;
 use crate::http::{h1, h2, in_flight};
 use crate::mutants::{self, Mutant};
 use crate::policy::outbound::Protocol;
-use crate::telemetry::{Detect, DetectResult, Telemetry, TransportLabels};
+use crate::telemetry::{Detect, DetectResult, Distinct, Telemetry, TransportLabels};
 use crate::tls::Credentials;
 use crate::transport::connect::Dialer;
 use crate::transport::deal::Incoming;
@@ -46,6 +47,8 @@ pub struct Outbound {
     config: Arc<Config>,
     discovery: Discovery,
     telemetry: Telemetry,
+    /// What requests name, by the application's own choice, where labels say it.
+    hosts: Option<Arc<Distinct>>,
     dialer: Dialer,
     targets: RefCell<HashMap<SocketAddr, Rc<Slot>>>,
     sweeping: Cell<bool>,
@@ -56,8 +59,8 @@ pub struct Outbound {
 // === impl Outbound ===
 
 impl Outbound {
-    /// Routes by what `discovery` says, with `credentials` towards peers. `in_flight` is the whole
-    /// proxy's.
+    /// Routes by what `discovery` says, with `credentials` towards peers. `in_flight` and `hosts`, those
+    /// that labels name, are the whole proxy's.
     #[must_use]
     pub fn new(
         config: Arc<Config>,
@@ -66,6 +69,7 @@ impl Outbound {
         credentials: Credentials,
         drain: drain::Watch,
         in_flight: Arc<in_flight::Limit>,
+        hosts: Option<Arc<Distinct>>,
     ) -> Rc<Self> {
         let direction = &config.outbound.direction;
         let options = Options {
@@ -77,6 +81,7 @@ impl Outbound {
             config,
             discovery,
             telemetry,
+            hosts,
             dialer,
             targets: RefCell::default(),
             sweeping: Cell::new(false),

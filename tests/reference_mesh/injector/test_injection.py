@@ -228,6 +228,7 @@ def test_labels_name_the_deployment_behind_the_replica_set() -> None:
         ("proxy-log-level", "debug", "LOG", "debug,[{headers}]=off,[{request}]=off"),
         ("proxy-cpu-limit", "1500m", "CORES", "2"),
         ("access-log", "json", "ACCESS_LOG", "json"),
+        ("proxy-metrics-hostname-labels", "true", "OUTBOUND_METRICS_HOSTNAME_LABELS", "true"),
         ("default-inbound-policy", "deny", "INBOUND_DEFAULT_POLICY", "deny"),
         ("proxy-inbound-connect-timeout", "2s", "INBOUND_CONNECT_TIMEOUT", "2s"),
         ("pod-inbound-ports", "80, 90-92", "INBOUND_PORTS", "80,90-92"),
@@ -325,7 +326,6 @@ def test_user_hears_of_what_has_no_effect() -> None:
     ("annotation", "value"),
     [
         ("config.linkerd.io/enable-gateway", "true"),
-        ("config.linkerd.io/proxy-metrics-hostname-labels", "enabled"),
         ("linkerd.io/inject", "ingress"),
     ],
 )

@@ -20,7 +20,7 @@ use crate::drain;
 use crate::http::in_flight;
 use crate::inbound::{self, Inbound};
 use crate::outbound::Outbound;
-use crate::telemetry::{AccessLog, Telemetry, set_worker};
+use crate::telemetry::{AccessLog, Distinct, Telemetry, set_worker};
 use crate::tls::Credentials;
 use crate::transport::deal::{self, Incoming};
 
@@ -42,6 +42,7 @@ pub(super) struct Traffic {
     drain: drain::Watch,
     inbound: Arc<inbound::Common>,
     outbound_in_flight: Arc<in_flight::Limit>,
+    outbound_hosts: Option<Arc<Distinct>>,
 }
 
 /// Traffic that is being served. Dropped, it ends at once.
@@ -72,10 +73,11 @@ impl Traffic {
         credentials: Credentials,
         drain: drain::Watch,
     ) -> Self {
-        let max = config.outbound.direction.max_in_flight;
+        let outbound = &config.outbound;
         Self {
             inbound: inbound::Common::new(&config),
-            outbound_in_flight: in_flight::Limit::new(max),
+            outbound_in_flight: in_flight::Limit::new(outbound.direction.max_in_flight),
+            outbound_hosts: outbound.hostname_labels.then(Arc::default),
             config,
             discovery,
             telemetry,
@@ -158,6 +160,7 @@ impl Traffic {
             self.credentials.clone(),
             self.drain.clone(),
             self.outbound_in_flight,
+            self.outbound_hosts,
         );
         let inbound = Inbound::new(
             self.config,

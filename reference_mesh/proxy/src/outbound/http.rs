@@ -153,9 +153,9 @@ impl Service {
         let authority = prepare(&mut request, &self.target);
         let routes = self.target.routes(&self.outbound);
         let (rule, path_len) = self.route(&routes, &request, &authority)?;
-        observer.rule = Some(Rc::clone(&rule));
+        let counters = observer.route.insert(rule.counters.of(authority.host()));
         filters::on_request(&rule.policy.filters, &mut request, path_len)?;
-        let request = request.map(|body| body.counted(&rule.metrics.frame_size));
+        let request = request.map(|body| body.counted(&counters.frame_size));
         let exchange = &mut observer.exchange;
         let mut answer = self
             .dispatch(&rule, request, authority, path_len, interim, exchange)

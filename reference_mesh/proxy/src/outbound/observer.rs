@@ -7,17 +7,16 @@ use ::http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use super::endpoint::Endpoint;
-use super::routes::Rule;
 use crate::balance::Pending;
 use crate::http::Observer as HttpObserver;
 use crate::http::body::BodyError;
 use crate::http::in_flight::InFlight;
-use crate::telemetry::{BackendRequests, Outcome, RouteStatus};
+use crate::telemetry::{BackendRequests, Outcome, RouteRequests, RouteStatus};
 
 /// See the module.
 pub(super) struct Observer {
     pub(super) in_flight: Option<InFlight>,
-    pub(super) rule: Option<Rc<Rule>>,
+    pub(super) route: Option<Rc<RouteRequests>>,
     pub(super) exchange: Option<Exchange>,
     pub(super) error: Option<&'static str>,
     pub(super) status: StatusCode,
@@ -129,7 +128,7 @@ impl Observer {
     pub(super) fn new(in_flight: Option<InFlight>, grpc: bool) -> Self {
         Self {
             in_flight,
-            rule: None,
+            route: None,
             exchange: None,
             error: None,
             status: StatusCode::OK,
@@ -160,9 +159,9 @@ impl Observer {
         if let Some(exchange) = self.exchange.take() {
             exchange.ended(outcome, self.started.elapsed());
         }
-        if let Some(rule) = &self.rule {
+        if let Some(route) = &self.route {
             let status = RouteStatus::of(outcome);
-            rule.metrics.ended(status, self.started.elapsed());
+            route.ended(status, self.started.elapsed());
         }
     }
 }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use super::Outbound;
 use super::backend::{Backend, Session};
+use super::counters::Counters;
 use crate::policy::Meta;
 use crate::policy::outbound::{
     Backend as BackendPolicy, Distribution, Filter, Http, Policy, Protocol, RoutePolicy,
 };
-use crate::telemetry::{BackendRequests, RouteRequests};
+use crate::telemetry::BackendRequests;
 
 /// A policy with its backends.
 pub(super) struct Routes {
@@ -25,7 +26,7 @@ pub(super) struct Routes {
 /// What happens to the requests of one rule.
 pub(super) struct Rule {
     pub(super) policy: Arc<RoutePolicy>,
-    pub(super) metrics: RouteRequests,
+    pub(super) counters: Counters,
     pub(super) choices: Vec<Choice>,
 }
 
@@ -208,10 +209,9 @@ impl Builder<'_> {
                 .map(|(backend, weight)| choice(backend, *weight))
                 .collect(),
         };
-        let metrics = telemetry.outbound_route(grpc, &parent, &policy.meta, "");
         Rule {
+            counters: Counters::new(self.outbound, grpc, &parent, &policy.meta),
             policy: Arc::clone(policy),
-            metrics,
             choices,
         }
     }

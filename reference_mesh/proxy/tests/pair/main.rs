@@ -13,6 +13,7 @@ mod http2;
 mod http2_shared;
 mod life;
 mod limits;
+mod names;
 mod net;
 mod own_pod;
 mod pod;
