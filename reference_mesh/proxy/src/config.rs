@@ -131,6 +131,8 @@ pub struct Inbound {
     pub require_tls_ports: BTreeSet<u16>,
     /// Addresses of this pod; others are not served. Empty serves any.
     pub own_ips: BTreeSet<IpAddr>,
+    /// Whether metrics of requests say which authorities were asked for.
+    pub authority_labels: bool,
     /// How requests are written to standard error, if they are.
     pub access_log: Option<access_log::Format>,
 }

@@ -7,6 +7,7 @@
 //! again whenever the policy changes.
 
 mod app;
+mod authority;
 mod common;
 mod direct;
 mod http;

@@ -34,7 +34,7 @@ pub use self::detect::{Detect, DetectResult};
 pub use self::distinct::Distinct;
 pub use self::http::{Class, Direction, InboundRequestLabels, Outcome, Requests};
 pub use self::labels::LabelSet;
-pub use self::names::hostname;
+pub use self::names::{host_and_port, hostname};
 pub use self::registry::{Definition, Kind, Telemetry, Unit};
 pub use self::route::{BackendRequests, InboundRoute, RouteRequests, RouteStatus};
 pub use self::tcp::{EndpointLabels, Open, Transport, TransportLabels};

@@ -256,6 +256,7 @@ impl Peer {
             server_port: port,
             route: route.meta,
             authz: &authz.meta,
+            authority: "",
         });
         requests.request();
         let response = self.server.admin.handle(request, self.client).await;

@@ -66,6 +66,7 @@ pub(super) fn inbound<S: Strings>(r: &Reader<'_, S>, base: Settings) -> Inbound 
         require_identity_ports: ports(r, "INBOUND_PORTS_REQUIRE_IDENTITY"),
         require_tls_ports: ports(r, "INBOUND_PORTS_REQUIRE_TLS"),
         own_ips: r.list(&key("INBOUND_IPS"), parse_ip).into_iter().collect(),
+        authority_labels: authority_labels(r),
         access_log: access_log(r),
     }
 }
@@ -142,6 +143,12 @@ fn ports<S: Strings>(r: &Reader<'_, S>, name: &str) -> BTreeSet<u16> {
         .into_iter()
         .flatten()
         .collect()
+}
+
+/// Off, unless its danger is named.
+fn authority_labels<S: Strings>(r: &Reader<'_, S>) -> bool {
+    let text = r.text(&key("INBOUND_METRICS_AUTHORITY_LABELS"));
+    text.is_some_and(|text| text.eq_ignore_ascii_case("unsafe"))
 }
 
 /// As linkerd2-proxy does: no log is worth not to start.

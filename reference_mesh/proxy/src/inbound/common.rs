@@ -19,6 +19,8 @@ pub struct Common {
     /// What transport headers name, by peers' own choice.
     pub(super) header_names: Distinct,
     pub(super) header_ports: Distinct,
+    /// What requests are for, by clients' own choice, where labels say it.
+    pub(super) authorities: Option<Distinct>,
     limiters: Mutex<HashMap<u16, Arc<Limiter>>>,
 }
 
@@ -33,6 +35,7 @@ impl Common {
             server_names: Distinct::default(),
             header_names: Distinct::default(),
             header_ports: Distinct::default(),
+            authorities: config.inbound.authority_labels.then(Distinct::default),
             limiters: Mutex::default(),
         })
     }

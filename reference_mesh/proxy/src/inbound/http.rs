@@ -9,7 +9,7 @@ use ::http::header::CONNECTION;
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use tokio::time::Instant;
 
-use super::{Inbound, Limiter, Session};
+use super::{Inbound, Limiter, Session, authority};
 use crate::http::body::BodyError;
 use crate::http::error::{Client, ProxyError};
 use crate::http::filters;
@@ -48,6 +48,7 @@ struct Current {
 struct Admission {
     route: Arc<Meta>,
     authz: Arc<Meta>,
+    authority: Box<str>,
     grpc: bool,
     allowed: Counter,
     requests: Requests,
@@ -145,9 +146,13 @@ impl Service {
         request: &Request<Body>,
     ) -> Rc<Admission> {
         let grpc = headers::is_grpc(request.headers());
+        let names = self.inbound.common.authorities.as_ref();
+        let named = names.and_then(|names| Some((names, authority::of(request)?)));
+        let authority = named.as_ref().map_or("", |(names, name)| names.shown(name));
         let mut admissions = current.admissions.borrow_mut();
         let known = admissions.iter().find(|known| {
             known.grpc == grpc
+                && *known.authority == *authority
                 && Arc::ptr_eq(&known.route, &route.meta)
                 && Arc::ptr_eq(&known.authz, &authorization.meta)
         });
@@ -163,6 +168,7 @@ impl Service {
             server_port: target.port(),
             route: &route.meta,
             authz: &authorization.meta,
+            authority,
         });
         let labels = self.session.labels(policy);
         let admission = Rc::new(Admission {
@@ -170,6 +176,7 @@ impl Service {
             metrics: telemetry.inbound_route(grpc, &policy.meta, target.port(), &route.meta),
             route: Arc::clone(&route.meta),
             authz: Arc::clone(&authorization.meta),
+            authority: authority.into(),
             requests,
             grpc,
         });

@@ -119,6 +119,8 @@ pub struct InboundRequestLabels<'a> {
     pub route: &'a Meta,
     /// What let the request in.
     pub authz: &'a Meta,
+    /// What the request was for; empty unless labels by authority are asked for.
+    pub authority: &'a str,
 }
 
 /// Counters of the requests with one label set. Cheap to clone.
@@ -140,8 +142,11 @@ impl Telemetry {
     /// Counters of an inbound route's requests.
     #[must_use]
     pub fn inbound_requests(&self, of: InboundRequestLabels<'_>) -> Requests {
-        let labels = LabelSet::new()
-            .with("direction", Direction::Inbound)
+        let mut labels = LabelSet::new().with("direction", Direction::Inbound);
+        if !of.authority.is_empty() {
+            labels = labels.with("authority", of.authority);
+        }
+        let labels = labels
             .target(of.target)
             .inbound_tls(of.tls)
             .server(of.server, of.server_port)
@@ -309,20 +314,26 @@ mod tests {
     async fn outcomes_are_the_last_labels() {
         let telemetry = Telemetry::new(Duration::from_secs(1));
         let default = Meta::Default("default".into());
-        let requests = telemetry.inbound_requests(InboundRequestLabels {
+        let labels = |authority| InboundRequestLabels {
             target: "10.0.0.1:80".parse().expect("valid"),
             tls: &InboundTls::None(NoInboundTls::NoTlsFromRemote),
             server: &default,
             server_port: 80,
             route: &default,
             authz: &default,
-        });
+            authority,
+        };
+        let requests = telemetry.inbound_requests(labels(""));
+        let named = telemetry.inbound_requests(labels("web:8080"));
         requests.request();
         requests.response(Outcome::http(503), Duration::from_micros(1500));
         requests.response(Outcome::grpc(200, 5), Duration::from_micros(500));
         let mut text = String::new();
         telemetry.encode(&mut text);
+        drop(named);
         for line in [
+            "request_total{direction=\"inbound\",target_addr=\"10.0.0.1:80\",",
+            "request_total{direction=\"inbound\",authority=\"web:8080\",target_addr=\"",
             "no_tls_reason=\"no_tls_from_remote\",srv_group=\"\",srv_kind=\"default\",\
              srv_name=\"default\",srv_port=\"80\",route_group=\"\",route_kind=\"default\",\
              route_name=\"default\",authz_group=\"\",authz_kind=\"default\",\

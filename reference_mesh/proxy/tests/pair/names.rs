@@ -4,7 +4,11 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::{EMPTY, Mesh, in_time, plain_state, read_head, serve};
 
-const ASKED: [(&str, &str); 1] = [("OUTBOUND_METRICS_HOSTNAME_LABELS", "true")];
+/// Both labels, with what they are asked for by.
+const ASKED: [(&str, &str); 2] = [
+    ("OUTBOUND_METRICS_HOSTNAME_LABELS", "true"),
+    ("INBOUND_METRICS_AUTHORITY_LABELS", "unsafe"),
+];
 
 /// Two meshed pods under `env`, between which a request for each of `hosts` was answered.
 async fn asked_for(env: &[(&str, &str)], hosts: impl IntoIterator<Item = String>) -> Mesh {
@@ -34,11 +38,15 @@ fn values(metrics: &str, metric: &str, label: &str) -> Vec<(String, f64)> {
     values
 }
 
-/// What the client's proxy counts by host.
-async fn counted(mesh: &Mesh) -> Vec<(String, f64)> {
-    let metrics = mesh.client.admin("/metrics").await.expect("metrics");
+/// What the client's proxy counts by host, and the server's by authority.
+async fn counted(mesh: &Mesh) -> [Vec<(String, f64)>; 2] {
+    let client = mesh.client.admin("/metrics").await.expect("metrics");
+    let server = mesh.server.admin("/metrics").await.expect("metrics");
     let by_host = "outbound_http_route_request_statuses_total{";
-    values(&metrics, by_host, "hostname")
+    [
+        values(&client, by_host, "hostname"),
+        values(&server, "request_total{direction=\"inbound\",", "authority"),
+    ]
 }
 
 fn hosts(names: &[&str]) -> Vec<String> {
@@ -50,16 +58,23 @@ async fn names_are_told_apart_where_that_is_asked_for() {
     let named = hosts(&["web", "Web:80", "web:8080", "10.96.0.5"]);
     let mesh = asked_for(&ASKED, named.clone()).await;
     let value = |name: &str, count| (name.to_owned(), count);
-    assert_eq!(counted(&mesh).await, [value("", 1.0), value("web", 3.0)]);
+    assert_eq!(
+        counted(&mesh).await,
+        [
+            vec![value("", 1.0), value("web", 3.0)],
+            vec![value("web", 2.0), value("web:8080", 1.0)],
+        ]
+    );
     let mesh = asked_for(&[], named).await;
-    assert_eq!(counted(&mesh).await, [value("", 4.0)]);
+    assert_eq!(counted(&mesh).await, [vec![value("", 4.0)], vec![]]);
 }
 
 #[tokio::test]
 async fn what_a_client_thinks_up_is_one_name_in_the_end() {
     let thought_up = (0..150).map(|number| format!("{number}.example"));
     let mesh = asked_for(&ASKED, thought_up).await;
-    let values = counted(&mesh).await;
-    assert_eq!(values.len(), 101, "{values:?}");
-    assert!(values.contains(&("other".to_owned(), 50.0)), "{values:?}");
+    for values in counted(&mesh).await {
+        assert_eq!(values.len(), 101, "{values:?}");
+        assert!(values.contains(&("other".to_owned(), 50.0)), "{values:?}");
+    }
 }
