@@ -17,6 +17,7 @@ use ipnet::IpNet;
 use thiserror::Error;
 
 use self::env::{BadVariable, Reader, Strings};
+use crate::discovery::Suffix;
 use crate::http::h2;
 use crate::telemetry::access_log;
 
@@ -108,6 +109,8 @@ pub struct Outbound {
     pub hide_proxy_errors: bool,
     /// Whether metrics of routes say which hosts were asked for.
     pub hostname_labels: bool,
+    /// Whether requests go to the service that their `l5d-dst-override` names.
+    pub ingress_mode: bool,
 }
 
 /// Settings of traffic for the application.
@@ -191,6 +194,8 @@ pub struct Lookup {
     pub context: String,
     /// Networks whose addresses have profiles.
     pub networks: Vec<IpNet>,
+    /// Suffixes of the names that are looked up.
+    pub suffixes: Vec<Suffix>,
 }
 
 /// Pause between attempts: doubles from `min` to `max`, with a random share added.

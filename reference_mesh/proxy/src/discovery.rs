@@ -6,6 +6,7 @@
 //! the stream is back. A value that no connection uses is forgotten after an idle time, except while
 //! the control plane cannot be heard.
 
+mod addr;
 mod endpoint;
 mod endpoint_proto;
 mod follow;
@@ -14,7 +15,6 @@ mod profile;
 mod profile_proto;
 mod watches;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub use self::addr::{Addr, NameAddr, Suffix};
 pub use self::endpoint::{
     Endpoint, EndpointMeta, Endpoints, EndpointsState, Http2Params, Labels, ProtocolHint,
 };
@@ -47,6 +48,9 @@ const POLICY_LIMIT: Duration = Duration::from_secs(10);
 /// Inbound ports that are watched at a time only because clients connect to them. An application
 /// has few; more are a scan, and the look-ups of all share a connection.
 const MAX_UNLISTED_PORTS: usize = 256;
+
+/// Names that are watched at a time: clients choose them.
+const MAX_NAMES: usize = 1000;
 
 /// What look-ups send along and how long they live.
 #[derive(Clone, Debug)]
@@ -89,7 +93,7 @@ pub struct Discovery(Arc<Inner>);
 struct Inner {
     control: Handle,
     lookup: Lookup,
-    outbound: Arc<Watches<SocketAddr, Arc<Policy>>>,
+    outbound: Arc<Watches<Addr, Arc<Policy>>>,
     profiles: Arc<Watches<Arc<str>, Arc<Profile>>>,
     endpoints: Arc<Watches<Arc<str>, EndpointsState>>,
     inbound: Arc<Watches<u16, Arc<ServerPolicy>>>,
@@ -120,18 +124,27 @@ impl Discovery {
         }))
     }
 
-    /// The policy for connections to `addr`, once one is known. Where the controller has none, the one
-    /// that the address's profile asks for.
-    pub async fn outbound_policy(&self, addr: SocketAddr) -> watch::Receiver<Arc<Policy>> {
+    /// The policy for what goes to `addr`, once one is known. Where the controller has none, the one
+    /// that its profile asks for.
+    pub async fn outbound_policy(&self, addr: Addr) -> watch::Receiver<Arc<Policy>> {
         let lookup = self.0.lookup.clone();
-        let has_profile = self.has_profile(addr);
+        let has_profile = self.has_profile(&addr);
         let profile = has_profile.then(|| self.watch_profile(&addr.to_string()).now());
         let placeholder =
             || Policy::invalid(format!("no policy for {addr} from the control plane yet")).into();
-        let follow = |feed| lookup.outbound(addr, profile, feed);
-        let (subscription, task) = self.0.outbound.subscribe(addr, placeholder, follow);
+        let follow = |feed| lookup.outbound(addr.clone(), profile, feed);
+        let key = addr.clone();
+        let (subscription, task) = self.0.outbound.subscribe(key, placeholder, follow);
         self.0.spawn(task);
         subscription.known(POLICY_LIMIT).await
+    }
+
+    /// Whether `addr` may be looked up for a client that chose it: it is already, or not too many names
+    /// are.
+    #[must_use]
+    pub fn has_room_for(&self, addr: &Addr) -> bool {
+        let is_name = |addr: &Addr| addr.socket().is_none();
+        self.0.outbound.contains(addr) || self.0.outbound.count(is_name) < MAX_NAMES
     }
 
     /// The profile of `target` (`host:port`, or an address), or an empty one where there is none.
@@ -205,7 +218,9 @@ impl Discovery {
     fn watch_profile(&self, target: &str) -> Subscription<Arc<Profile>> {
         let lookup = self.0.lookup.clone();
         let target: Arc<str> = target.into();
-        let asks = target.parse().map_or(true, |addr| self.has_profile(addr));
+        let asks = target
+            .parse()
+            .map_or(true, |addr| self.has_profile(&Addr::Socket(addr)));
         let key = target.clone();
         let follow = |feed: watches::Feed<Arc<Profile>>| async move {
             if asks {
@@ -220,10 +235,13 @@ impl Discovery {
         subscription
     }
 
-    /// Whether the control plane is asked for the profile of an address.
-    fn has_profile(&self, addr: SocketAddr) -> bool {
+    /// Whether the control plane is asked for the profile of `addr`.
+    fn has_profile(&self, addr: &Addr) -> bool {
         let mut networks = self.0.lookup.settings.networks.iter();
-        networks.any(|net| net.contains(&addr.ip()))
+        match addr.socket() {
+            Some(addr) => networks.any(|net| net.contains(&addr.ip())),
+            None => true,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod balancer;
 mod counters;
 mod endpoint;
 mod http;
+mod ingress;
 mod observer;
 mod routes;
 mod target;
@@ -26,11 +27,12 @@ use tokio::time::Instant;
 
 pub(crate) use self::endpoint::{is_idempotent, prepare_h1};
 use self::http::Service;
+use self::ingress::Destination;
 pub(crate) use self::observer::{GrpcStatus, body_error_label};
 use self::target::{Kind, Slot, Target};
 use crate::config::Config;
 use crate::detect::{self, Detected};
-use crate::discovery::Discovery;
+use crate::discovery::{Addr, Discovery};
 use crate::drain;
 use crate::http::{h1, h2, in_flight};
 use crate::mutants::{self, Mutant};
@@ -50,7 +52,7 @@ pub struct Outbound {
     /// What requests name, by the application's own choice, where labels say it.
     hosts: Option<Arc<Distinct>>,
     dialer: Dialer,
-    targets: RefCell<HashMap<SocketAddr, Rc<Slot>>>,
+    targets: RefCell<HashMap<Addr, Rc<Slot>>>,
     sweeping: Cell<bool>,
     in_flight: Arc<in_flight::Limit>,
     drain: drain::Watch,
@@ -140,11 +142,17 @@ impl Outbound {
             }
             return;
         }
-        let target = self.target(original_dst).await;
-        if let Err(error) = Rc::clone(&self).serve_target(io, client, &target).await {
+        let served = if self.config.outbound.ingress_mode {
+            Box::pin(ingress::serve(Rc::clone(&self), io, client, original_dst)).await
+        } else {
+            let target = self.target(original_dst.into()).await;
+            let served = Rc::clone(&self).serve_target(io, client, &target).await;
+            target.touch();
+            served
+        };
+        if let Err(error) = served {
             tracing::debug!(%client, %original_dst, %error, "Connection ended");
         }
-        target.touch();
         self.sweep_later();
     }
 
@@ -161,24 +169,46 @@ impl Outbound {
         self.telemetry
             .outbound_protocol(kind.label(), &target.parent())
             .increment();
-        let mut drain = self.drain.clone();
-        // Each in a box of its own: a connection holds memory for what it speaks.
         match kind {
-            Kind::Opaque => Box::pin(tcp::forward(&self, io, target, None)).await,
-            Kind::Tls => Box::pin(tcp::forward_tls(&self, io, target)).await,
-            Kind::Http1 => {
-                let service = Service::new(&self, target, client, kind);
-                let served = Box::pin(h1::serve(io, &service, &mut drain));
-                served.await.map(|_| ())
-            }
-            Kind::Http2 => {
-                let service = Rc::new(Service::new(&self, target, client, kind));
-                let settings = self.config.outbound.direction.h2_server;
-                Box::pin(h2::serve(io, service, settings, &mut drain))
-                    .await
-                    .map_err(std::io::Error::other)
+            Kind::Opaque | Kind::Tls => self.serve_tcp(io, kind, target).await,
+            Kind::Http1 | Kind::Http2 => {
+                let destination = Destination::Fixed(Rc::clone(target));
+                self.serve_http(io, client, kind, destination).await
             }
         }
+    }
+
+    // Each in a box of its own: a connection holds memory for what it speaks.
+
+    async fn serve_tcp(
+        self: &Rc<Self>,
+        io: Io,
+        kind: Kind,
+        target: &Target,
+    ) -> std::io::Result<()> {
+        match kind {
+            Kind::Tls => Box::pin(tcp::forward_tls(self, io, target)).await,
+            _ => Box::pin(tcp::forward(self, io, target, None)).await,
+        }
+    }
+
+    async fn serve_http(
+        self: &Rc<Self>,
+        io: Io,
+        client: SocketAddr,
+        kind: Kind,
+        destination: Destination,
+    ) -> std::io::Result<()> {
+        let mut drain = self.drain.clone();
+        let service = Service::new(self, destination, client, kind);
+        if kind == Kind::Http2 {
+            let settings = self.config.outbound.direction.h2_server;
+            return Box::pin(h2::serve(io, Rc::new(service), settings, &mut drain))
+                .await
+                .map_err(std::io::Error::other);
+        }
+        let served = Box::pin(h1::serve(io, &service, &mut drain));
+        served.await.map(|_| ())
     }
 
     /// What the connection speaks; none when it ended before that was known.

@@ -9,6 +9,7 @@ use super::env::{Reader, Strings, parse_duration};
 use super::{
     Config, ControlAddr, ControlStreams, Identity, Lookup, cores, http2, traffic, unheeded,
 };
+use crate::discovery::Suffix;
 
 pub(super) const PREFIX: &str = "LINKERD2_PROXY_";
 
@@ -95,6 +96,16 @@ fn lookup<S: Strings>(r: &Reader<'_, S>) -> Lookup {
     Lookup {
         context: r.text(&key("DESTINATION_CONTEXT")).unwrap_or_default(),
         networks: r.list(&key("DESTINATION_PROFILE_NETWORKS"), parse_net),
+        suffixes: suffixes(r),
+    }
+}
+
+fn suffixes<S: Strings>(r: &Reader<'_, S>) -> Vec<Suffix> {
+    let suffixes = key("DESTINATION_PROFILE_SUFFIXES");
+    if r.text(&suffixes).is_some() {
+        r.list(&suffixes, Suffix::parse)
+    } else {
+        Suffix::parse("svc.cluster.local.").into_iter().collect()
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) fn outbound<S: Strings>(r: &Reader<'_, S>, base: Settings) -> Outboun
         ),
         hide_proxy_errors: r.flag(&key("OUTBOUND_DISABLE_INFORMATIONAL_HEADERS"), false),
         hostname_labels: r.flag(&key("OUTBOUND_METRICS_HOSTNAME_LABELS"), false),
+        ingress_mode: r.flag(&key("INGRESS_MODE"), false),
     }
 }
 

@@ -4,15 +4,13 @@ use super::env::{Reader, Strings};
 use super::read::{PREFIX, key};
 
 /// Variables that are heeded, though `config` may not ask for them.
-const HEEDED: [&str; 5] = [
+const HEEDED: [&str; 4] = [
     // Read before there is a configuration.
     "LOG",
     "LOG_FORMAT",
     // Others that are set hold in their place.
     "OUTBOUND_LISTEN_ADDR",
     "IDENTITY_SERVER_ID",
-    // Only for ingress mode and for gateways, whose own variables are told of.
-    "DESTINATION_PROFILE_SUFFIXES",
 ];
 
 /// Of the tap server; without tap there is none, whatever its address.
@@ -67,13 +65,7 @@ mod tests {
             ("INBOUND_CONNECT_TIMEOUTS", "1s"),
             ("ACCESS_LOG", ""),
         ];
-        assert_eq!(
-            unheeded(&more),
-            [
-                "LINKERD2_PROXY_INBOUND_CONNECT_TIMEOUTS",
-                "LINKERD2_PROXY_INGRESS_MODE"
-            ]
-        );
+        assert_eq!(unheeded(&more), ["LINKERD2_PROXY_INBOUND_CONNECT_TIMEOUTS"]);
     }
 
     #[test]

@@ -83,6 +83,12 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, V: Send + Sync + 'static> Wat
         self.entries.lock().contains_key(key)
     }
 
+    /// Keys that are watched, of those that `is_counted` picks.
+    pub(super) fn count(&self, is_counted: impl Fn(&K) -> bool) -> usize {
+        let entries = self.entries.lock();
+        entries.keys().filter(|key| is_counted(key)).count()
+    }
+
     /// Values that are watched.
     pub(super) fn len(&self) -> usize {
         self.entries.lock().len()

@@ -14,6 +14,8 @@ pub const CLIENT_ID: HeaderName = HeaderName::from_static("l5d-client-id");
 pub const REQUIRE_ID: HeaderName = HeaderName::from_static("l5d-require-id");
 /// Name of the service, told to the peer's proxy.
 pub const DST_CANONICAL: HeaderName = HeaderName::from_static("l5d-dst-canonical");
+/// The service that a request is for, told to a proxy in ingress mode. Others pass it on.
+pub const DST_OVERRIDE: HeaderName = HeaderName::from_static("l5d-dst-override");
 /// The protocol that the application speaks, when another one carries it.
 pub const ORIG_PROTO: HeaderName = HeaderName::from_static("l5d-orig-proto");
 /// Why the proxy answered in the application's place.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::Outbound;
 use super::endpoint::{Endpoint, Sent};
+use super::ingress::Destination;
 use super::observer::{Exchange, GrpcStatus, Observer};
 use super::routes::{Choice, Routes, Rule};
 use super::target::{Kind, Target, http_routes};
@@ -32,7 +33,7 @@ const MAX_REDISPATCHES: usize = 3;
 /// Routes the requests of one client connection.
 pub(super) struct Service {
     outbound: Rc<Outbound>,
-    target: Rc<Target>,
+    destination: Destination,
     client: SocketAddr,
     kind: Kind,
 }
@@ -49,13 +50,13 @@ struct Answer {
 impl Service {
     pub(super) fn new(
         outbound: &Rc<Outbound>,
-        target: &Rc<Target>,
+        destination: Destination,
         client: SocketAddr,
         kind: Kind,
     ) -> Self {
         Self {
             outbound: Rc::clone(outbound),
-            target: Rc::clone(target),
+            destination,
             client,
             kind,
         }
@@ -150,8 +151,17 @@ impl Service {
                 "CONNECT over HTTP/2 is not supported",
             ));
         }
-        let authority = prepare(&mut request, &self.target);
-        let routes = self.target.routes(&self.outbound);
+        let found;
+        let target = match &self.destination {
+            Destination::Fixed(target) => target,
+            Destination::Named(by_name) => {
+                let headers = request.headers_mut();
+                found = Box::pin(by_name.target(&self.outbound, headers)).await?;
+                &found
+            }
+        };
+        let authority = prepare(&mut request, target);
+        let routes = target.routes(&self.outbound);
         let (rule, path_len) = self.route(&routes, &request, &authority)?;
         let counters = observer.route.insert(rule.counters.of(authority.host()));
         filters::on_request(&rule.policy.filters, &mut request, path_len)?;
@@ -175,7 +185,7 @@ impl Service {
         telemetry.http_error(Direction::Outbound, error.label());
         tracing::info!(
             client = %self.client,
-            target = %self.target.addr,
+            target = %self.destination.original(),
             %error,
             "HTTP request failed"
         );

@@ -1,7 +1,6 @@
-//! A destination that the application connects to, and the cache of them.
+//! A destination that the application connects to or names, and the cache of them.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use tokio::time::Instant;
 use super::Outbound;
 use super::routes::Routes;
 use crate::detect;
-use crate::discovery::Profile;
+use crate::discovery::{Addr, Profile};
 use crate::http::task;
 use crate::policy::Meta;
 use crate::policy::outbound::{Http, Policy, Protocol};
@@ -31,7 +30,7 @@ pub(super) struct Slot(OnceCell<Rc<Target>>);
 
 /// See the module.
 pub(super) struct Target {
-    pub(super) addr: SocketAddr,
+    pub(super) addr: Addr,
     policy: RefCell<watch::Receiver<Arc<Policy>>>,
     profile: watch::Receiver<Arc<Profile>>,
     routes: RefCell<Rc<Routes>>,
@@ -117,17 +116,17 @@ pub(super) fn http_routes(policy: &Policy, kind: Kind) -> Option<&Http> {
 
 impl Outbound {
     /// The target at `addr`, looked up if it is new.
-    pub(super) async fn target(self: &Rc<Self>, addr: SocketAddr) -> Rc<Target> {
-        let slot = Rc::clone(self.targets.borrow_mut().entry(addr).or_default());
+    pub(super) async fn target(self: &Rc<Self>, addr: Addr) -> Rc<Target> {
+        let slot = Rc::clone(self.targets.borrow_mut().entry(addr.clone()).or_default());
         let target = slot.0.get_or_init(|| Box::pin(self.look_up(addr))).await;
         target.touch();
         Rc::clone(target)
     }
 
-    async fn look_up(self: &Rc<Self>, addr: SocketAddr) -> Rc<Target> {
+    async fn look_up(self: &Rc<Self>, addr: Addr) -> Rc<Target> {
         let name = addr.to_string();
         let (mut policy, profile) = tokio::join!(
-            self.discovery.outbound_policy(addr),
+            self.discovery.outbound_policy(addr.clone()),
             self.discovery.profile(&name)
         );
         let first = Arc::clone(&policy.borrow_and_update());

@@ -25,7 +25,7 @@ pub(super) async fn forward_tls(
         let error = "unexpected";
         outbound
             .telemetry
-            .tcp_error(false, Some(target.addr), error);
+            .tcp_error(false, target.addr.socket(), error);
         return Err(io::Error::other("no ClientHello with a server name"));
     };
     forward(outbound, io, target, Some(&sni)).await
@@ -45,7 +45,7 @@ pub(super) async fn forward(
     let refused = |error: &str, text: String| {
         outbound
             .telemetry
-            .tcp_error(false, Some(target.addr), error);
+            .tcp_error(false, target.addr.socket(), error);
         Err(io::Error::other(text))
     };
     let backend = match target.routes(outbound).tcp(sni) {

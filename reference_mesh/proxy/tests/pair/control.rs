@@ -25,7 +25,7 @@ use linkerd2_proxy_api::outbound::outbound_policies_server::{
 };
 use linkerd2_proxy_api::outbound::{
     self, Backend, HttpRoute, OpaqueRoute, OutboundPolicy, Queue, TlsRoute, TrafficSpec, backend,
-    http_route, opaque_route, proxy_protocol, tls_route,
+    http_route, opaque_route, proxy_protocol, tls_route, traffic_spec,
 };
 use linkerd2_proxy_api::tls_route::{SniMatch, sni_match};
 use rcgen::{
@@ -37,6 +37,9 @@ use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
+/// The service that the virtual address belongs to.
+const DIALLED: &str = "web:80";
+
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// What the control plane says.
@@ -44,6 +47,8 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub(crate) struct State {
     pub(crate) outbound: OutboundPolicy,
     pub(crate) endpoints: Update,
+    /// Services that are known by name (`host:port`), and their endpoints.
+    pub(crate) services: HashMap<String, Update>,
     pub(crate) server: Server,
     /// How long a proxy waits for what holds for a port.
     pub(crate) server_delay: Duration,
@@ -124,17 +129,34 @@ impl Destination for Control {
     type GetStream = Answers<Update>;
     type GetProfileStream = Answers<DestinationProfile>;
 
-    async fn get(&self, _: Request<GetDestination>) -> Result<Response<Self::GetStream>, Status> {
-        Ok(Response::new(self.answers(|state| state.endpoints.clone())))
+    async fn get(
+        &self,
+        request: Request<GetDestination>,
+    ) -> Result<Response<Self::GetStream>, Status> {
+        let path = request.into_inner().path;
+        if path == DIALLED {
+            return Ok(Response::new(self.answers(|state| state.endpoints.clone())));
+        }
+        if !self.state.borrow().services.contains_key(&path) {
+            return Err(Status::invalid_argument("no such service"));
+        }
+        let answers = self.answers(move |state| state.services[&path].clone());
+        Ok(Response::new(answers))
     }
 
     async fn get_profile(
         &self,
-        _: Request<GetDestination>,
+        request: Request<GetDestination>,
     ) -> Result<Response<Self::GetProfileStream>, Status> {
-        Ok(Response::new(
-            self.answers(|_| DestinationProfile::default()),
-        ))
+        let path = request.into_inner().path;
+        let (host, _) = path.rsplit_once(':').expect("host:port");
+        let is_address = path.parse::<SocketAddr>().is_ok();
+        // As Linkerd's: a name has a profile, whether there is such a service or not.
+        let profile = DestinationProfile {
+            fully_qualified_name: if is_address { "" } else { host }.to_owned(),
+            ..Default::default()
+        };
+        Ok(Response::new(self.answers(move |_| profile.clone())))
     }
 }
 
@@ -164,7 +186,17 @@ impl OutboundPolicies for Control {
         Ok(Response::new(self.state.borrow().outbound.clone()))
     }
 
-    async fn watch(&self, _: Request<TrafficSpec>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(
+        &self,
+        request: Request<TrafficSpec>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        if let Some(traffic_spec::Target::Authority(name)) = request.into_inner().target {
+            if !self.state.borrow().services.contains_key(&name) {
+                return Err(Status::not_found("no such service"));
+            }
+            let policy = to(&balancer(&name), false);
+            return Ok(Response::new(self.answers(move |_| policy.clone())));
+        }
         Ok(Response::new(self.answers(|state| state.outbound.clone())))
     }
 }
@@ -186,9 +218,9 @@ fn queue() -> Option<Queue> {
     })
 }
 
-fn balancer() -> Option<Backend> {
+fn balancer(path: &str) -> Option<Backend> {
     let dst = outbound::backend::endpoint_discovery::DestinationGet {
-        path: "web:80".to_owned(),
+        path: path.to_owned(),
     };
     let kind = outbound::backend::endpoint_discovery::Kind::Dst(dst);
     let load = balance_p2c::PeakEwma {
@@ -219,7 +251,7 @@ fn forward(addr: SocketAddr, identity: &str) -> Option<Backend> {
 
 /// Detection, then one balancer for everything; `opaque` skips the detection.
 pub(crate) fn to_balancer(opaque: bool) -> OutboundPolicy {
-    to(&balancer(), opaque)
+    to(&balancer(DIALLED), opaque)
 }
 
 /// Detection, then one meshed endpoint for everything.
@@ -286,7 +318,7 @@ fn to(backend: &Option<Backend>, opaque: bool) -> OutboundPolicy {
 pub(crate) fn to_tls_route(name: &str) -> OutboundPolicy {
     let backends = tls_route::distribution::FirstAvailable {
         backends: vec![tls_route::RouteBackend {
-            backend: balancer(),
+            backend: balancer(DIALLED),
             filters: Vec::new(),
         }],
     };

@@ -10,7 +10,9 @@ use tokio::sync::mpsc;
 
 use crate::control::{endpoints, half_meshed};
 use crate::pod::Pod;
-use crate::{EMPTY, Mesh, REQUEST, SERVER, app, exchange, in_time, plain_state, read_head, serve};
+use crate::{
+    AT_REST, EMPTY, Mesh, REQUEST, SERVER, app, exchange, in_time, plain_state, read_head, serve,
+};
 
 pub(crate) fn signal(pod: &Pod, name: &str) {
     let mut kill = Command::new("kill");
@@ -192,26 +194,13 @@ async fn what_nobody_uses_is_no_longer_watched() {
     let idle = [("OUTBOUND_DISCOVERY_IDLE_TIMEOUT", "100ms")];
     let mesh = Mesh::start_with(plain_state(), &idle).await;
     let served = serve(mesh.listen(), EMPTY);
-    let watches = || mesh.control.state.receiver_count();
-    // Each pod watches the policies of its application's and its admin port, for ever; it may be
-    // ready before it does.
-    let at_rest = 4;
-    in_time(async {
-        while watches() < at_rest {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    mesh.watched(|watches| watches >= AT_REST).await;
     for _ in 0..2 {
         let answer = exchange(mesh.dial(), REQUEST).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-        assert!(watches() > at_rest, "policy, profile and endpoints");
-        in_time(async {
-            while watches() > at_rest {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await;
+        let watches = mesh.control.state.receiver_count();
+        assert!(watches > AT_REST, "policy, profile and endpoints");
+        mesh.watched(|watches| watches <= AT_REST).await;
     }
     served.abort();
 }

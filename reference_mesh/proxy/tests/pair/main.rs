@@ -11,6 +11,7 @@ mod failing;
 mod http1;
 mod http2;
 mod http2_shared;
+mod ingress;
 mod life;
 mod limits;
 mod names;
@@ -21,6 +22,7 @@ mod responses;
 mod tcp;
 mod threads;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -37,6 +39,10 @@ const SERVER: &str = "server.ns.serviceaccount.identity.linkerd.cluster.local";
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: web\r\nconnection: close\r\n\r\n";
 const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
+/// What is watched without traffic: each pod watches the policies of its application's and its admin
+/// port, for ever. It may be ready before it does.
+const AT_REST: usize = 4;
 
 /// Two meshed pods; the virtual address leads to port 8080 of the server.
 struct Mesh {
@@ -57,6 +63,7 @@ fn plain_state() -> State {
     State {
         outbound: to_balancer(false),
         endpoints: endpoints(&[app()], Some(SERVER)),
+        services: HashMap::new(),
         server: server(None, false),
         server_delay: Duration::ZERO,
         certificate_life: Duration::from_secs(3600),
@@ -84,6 +91,16 @@ impl Mesh {
 
     fn dial(&self) -> TcpStream {
         self.client.netns.connect(service()).expect("connect")
+    }
+
+    /// Waits until what the control plane is asked for at a time is as `wanted`.
+    async fn watched(&self, wanted: impl Fn(usize) -> bool) {
+        in_time(async {
+            while !wanted(self.control.state.receiver_count()) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
     }
 
     /// The application's port.

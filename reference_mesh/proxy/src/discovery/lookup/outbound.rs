@@ -1,4 +1,4 @@
-//! The policy of an outbound address: the policy controller's, else what the address's profile asks for.
+//! The policy of an outbound address or name: the policy controller's, else what its profile asks for.
 //!
 //! Linkerd's controller has no policy for what is no service: of a pod that is called by its own
 //! address only the profile tells who it is. So what comes of "no policy" must never be plain text by
@@ -7,7 +7,6 @@
 //! answer says; it goes when nobody uses it.
 
 use std::future::pending;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use linkerd2_proxy_api::outbound::outbound_policies_client::OutboundPoliciesClient;
@@ -19,10 +18,10 @@ use tonic::Code;
 use super::{Lookup, MAX_MESSAGE_BYTES};
 use crate::discovery::follow::{Follower, is_final};
 use crate::discovery::watches::Feed;
-use crate::discovery::{At, Endpoint, Profile};
+use crate::discovery::{Addr, At, Endpoint, Profile};
 use crate::policy::outbound::{Balance, Dispatcher, Load, Policy};
 
-/// What the policy controller said of an address.
+/// What the policy controller said of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Said {
     Nothing,
@@ -32,11 +31,11 @@ enum Said {
 }
 
 impl Lookup {
-    /// Follows the policy of an outbound address; `profile` is what is known of it otherwise, none where
+    /// Follows the policy of an outbound target; `profile` is what is known of it otherwise, none where
     /// that is not asked for.
     pub(in crate::discovery) async fn outbound(
         self,
-        addr: SocketAddr,
+        addr: Addr,
         profile: Option<watch::Receiver<Arc<Profile>>>,
         feed: Feed<Arc<Policy>>,
     ) {
@@ -50,15 +49,15 @@ impl Lookup {
             tokio::select! {
                 biased;
                 _ = without_policy.wait_for(|said| *said == Said::Policy) => {}
-                () = self.follow_profile(addr, profile, &feed) => {}
+                () = self.follow_profile(&addr, profile, &feed) => {}
             }
         };
-        tokio::join!(self.follow_policy(addr, &said, &feed), by_profile);
+        tokio::join!(self.follow_policy(&addr, &said, &feed), by_profile);
     }
 
     async fn follow_policy(
         &self,
-        addr: SocketAddr,
+        addr: &Addr,
         said: &watch::Sender<Said>,
         feed: &Feed<Arc<Policy>>,
     ) {
@@ -68,7 +67,7 @@ impl Lookup {
             let mut client = client.clone();
             let spec = TrafficSpec {
                 source_workload: self.settings.workload.clone(),
-                target: Some(TrafficTarget::Addr(addr.into())),
+                target: Some(traffic_target(addr)),
             };
             async move { client.watch(spec).await }
         };
@@ -91,7 +90,7 @@ impl Lookup {
         }
     }
 
-    fn read(&self, addr: SocketAddr, policy: OutboundPolicy) -> Policy {
+    fn read(&self, addr: &Addr, policy: OutboundPolicy) -> Policy {
         let policy = Policy::try_from(policy).unwrap_or_else(|error| {
             tracing::warn!(%addr, %error, "Client policy misconfigured");
             Policy::invalid(error.to_string())
@@ -107,13 +106,12 @@ impl Lookup {
     /// Keeps the policy that the profile asks for. Does not return.
     async fn follow_profile(
         &self,
-        addr: SocketAddr,
+        addr: &Addr,
         profile: Option<watch::Receiver<Arc<Profile>>>,
         feed: &Feed<Arc<Policy>>,
     ) {
         let Some(mut profile) = profile else {
-            let address = Dispatcher::Forward(Endpoint::plain(addr));
-            feed.set(Arc::new(self.single(address, false)));
+            feed.set(Arc::new(self.single(unknown(addr), false)));
             return pending().await;
         };
         loop {
@@ -128,7 +126,7 @@ impl Lookup {
     }
 
     /// What a profile asks for; none when it says nothing yet.
-    fn asked_by(&self, addr: SocketAddr, profile: &Profile) -> Option<Policy> {
+    fn asked_by(&self, addr: &Addr, profile: &Profile) -> Option<Policy> {
         let dispatcher = match (&profile.at, &profile.fqn) {
             (At::Untold, _) => return None,
             (At::Unusable, _) => {
@@ -142,7 +140,7 @@ impl Lookup {
                 path: format!("{service}:{}", addr.port()).into(),
                 load: Load::DEFAULT,
             }),
-            (At::Unnamed, None) => Dispatcher::Forward(Endpoint::plain(addr)),
+            (At::Unnamed, None) => unknown(addr),
         };
         Some(self.single(dispatcher, profile.opaque))
     }
@@ -150,5 +148,21 @@ impl Lookup {
     fn single(&self, dispatcher: Dispatcher, opaque: bool) -> Policy {
         let settings = &self.settings;
         Policy::single(dispatcher, opaque, settings.detect_timeout, settings.queue)
+    }
+}
+
+fn traffic_target(addr: &Addr) -> TrafficTarget {
+    match addr {
+        Addr::Socket(addr) => TrafficTarget::Addr((*addr).into()),
+        Addr::Name(name) => TrafficTarget::Authority(name.to_string()),
+    }
+}
+
+/// Where what goes to a target goes that the control plane knows nothing of: to the address as it is,
+/// to a name nowhere.
+fn unknown(addr: &Addr) -> Dispatcher {
+    match addr {
+        Addr::Socket(addr) => Dispatcher::Forward(Endpoint::plain(*addr)),
+        Addr::Name(name) => Dispatcher::Fail(name.undiscovered()),
     }
 }

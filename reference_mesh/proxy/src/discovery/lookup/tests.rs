@@ -33,7 +33,9 @@ use tonic::{Request, Response, Status};
 use super::{Told, apply};
 use crate::config::{Config, ControlAddr, ControlStreams};
 use crate::control::{Client, Resolver};
-use crate::discovery::{At, Discovery, Endpoint, EndpointsState, Profile, Settings};
+use crate::discovery::{
+    Addr, At, Discovery, Endpoint, EndpointsState, NameAddr, Profile, Settings,
+};
 use crate::policy::inbound::Protocol as InboundProtocol;
 use crate::policy::outbound::{Dispatcher, Distribution, FailureAccrual, Policy, Protocol, Queue};
 use crate::telemetry::Telemetry;
@@ -309,7 +311,10 @@ fn identity(policy: &Policy) -> Option<String> {
 async fn a_target_without_policy_is_what_its_profile_says() {
     let profiles = vec![vec![Ok(named("api.ns")), Ok(named("web.ns"))]];
     let world = world(vec![unknown()], profiles, Vec::new()).await;
-    let mut policy = world.discovery.outbound_policy(target()).await;
+    let mut policy = world
+        .discovery
+        .outbound_policy(Addr::Socket(target()))
+        .await;
     // Also when the address is another workload's.
     let changed = |policy: &Arc<Policy>| identity(policy).as_deref() == Some("web.ns");
     until(&mut policy, changed).await;
@@ -320,7 +325,7 @@ async fn a_target_without_policy_is_what_its_profile_says() {
 async fn a_target_of_which_no_profile_came_gets_nothing() {
     let silent = vec![Err(Status::unavailable("restarting"))];
     let world = world(vec![unknown()], vec![silent], Vec::new()).await;
-    let lookup = world.discovery.outbound_policy(target());
+    let lookup = world.discovery.outbound_policy(Addr::Socket(target()));
     let waited = tokio::time::timeout(Duration::from_millis(500), lookup).await;
     assert!(waited.is_err(), "{waited:?}");
 }
@@ -333,12 +338,60 @@ async fn a_service_without_policy_is_balanced() {
         ..Default::default()
     };
     let world = world(vec![unknown()], vec![vec![Ok(profile)]], Vec::new()).await;
-    let policy = world.discovery.outbound_policy(target()).await;
+    let policy = world
+        .discovery
+        .outbound_policy(Addr::Socket(target()))
+        .await;
     let dispatcher = dispatcher(&policy.borrow());
     let Some(Dispatcher::Balance(balance)) = dispatcher else {
         panic!("{dispatcher:?}");
     };
     assert_eq!(&*balance.path, "web.ns.svc.cluster.local:80");
+}
+
+fn name() -> Addr {
+    Addr::Name(NameAddr::parse("web.ns.svc.cluster.local:8080").expect("valid"))
+}
+
+#[tokio::test]
+async fn a_name_without_policy_is_balanced() {
+    let profile = DestinationProfile {
+        fully_qualified_name: "web.ns.svc.cluster.local".to_owned(),
+        ..Default::default()
+    };
+    let world = world(vec![unknown()], vec![vec![Ok(profile)]], Vec::new()).await;
+    let policy = world.discovery.outbound_policy(name()).await;
+    let dispatcher = dispatcher(&policy.borrow());
+    let Some(Dispatcher::Balance(balance)) = dispatcher else {
+        panic!("{dispatcher:?}");
+    };
+    assert_eq!(&*balance.path, "web.ns.svc.cluster.local:8080");
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_has_leads_nowhere() {
+    for profile in [
+        Ok(DestinationProfile::default()),
+        Err(Status::invalid_argument("not the name of a service")),
+    ] {
+        let world = world(vec![unknown()], vec![vec![profile]], Vec::new()).await;
+        let policy = world.discovery.outbound_policy(name()).await;
+        let dispatcher = dispatcher(&policy.borrow());
+        let Some(Dispatcher::Fail(reason)) = dispatcher else {
+            panic!("{dispatcher:?}");
+        };
+        assert!(reason.contains("web.ns.svc.cluster.local:8080"), "{reason}");
+    }
+}
+
+/// As for addresses: it may be a meshed pod's.
+#[tokio::test]
+async fn a_name_of_which_no_profile_came_gets_nothing() {
+    let silent = vec![Err(Status::unavailable("restarting"))];
+    let world = world(vec![unknown()], vec![silent], Vec::new()).await;
+    let lookup = world.discovery.outbound_policy(name());
+    let waited = tokio::time::timeout(Duration::from_millis(500), lookup).await;
+    assert!(waited.is_err(), "{waited:?}");
 }
 
 #[tokio::test]
@@ -348,7 +401,10 @@ async fn an_address_that_nobody_has_is_forwarded_to() {
         Err(Status::invalid_argument("no pod has that address")),
     ] {
         let world = world(vec![unknown()], vec![vec![profile]], Vec::new()).await;
-        let policy = world.discovery.outbound_policy(target()).await;
+        let policy = world
+            .discovery
+            .outbound_policy(Addr::Socket(target()))
+            .await;
         let endpoint = forwards_to(&policy.borrow());
         let endpoint = endpoint.unwrap_or_else(|| panic!("{policy:?}"));
         assert!(endpoint.addr == target() && endpoint.meta.tls.is_none());
@@ -360,7 +416,10 @@ async fn an_address_that_nobody_has_is_forwarded_to() {
 async fn a_target_whose_profile_names_an_unusable_identity_gets_nothing() {
     let profiles = vec![vec![Ok(named("no name"))]];
     let world = world(vec![unknown()], profiles, Vec::new()).await;
-    let policy = world.discovery.outbound_policy(target()).await;
+    let policy = world
+        .discovery
+        .outbound_policy(Addr::Socket(target()))
+        .await;
     let protocol = policy.borrow().protocol.clone();
     assert!(matches!(protocol, Protocol::Invalid(_)), "{protocol:?}");
 }
@@ -373,7 +432,7 @@ async fn a_target_outside_the_networks_has_a_policy_and_no_profile() {
     let denied = world(vec![broken], Vec::new(), Vec::new()).await;
     let policy = denied
         .discovery
-        .outbound_policy(addr)
+        .outbound_policy(Addr::Socket(addr))
         .await
         .borrow()
         .clone();
@@ -386,7 +445,7 @@ async fn a_target_outside_the_networks_has_a_policy_and_no_profile() {
     let allowed = world(vec![unknown()], profiles, Vec::new()).await;
     let policy = allowed
         .discovery
-        .outbound_policy(addr)
+        .outbound_policy(Addr::Socket(addr))
         .await
         .borrow()
         .clone();
@@ -405,7 +464,10 @@ async fn a_policy_that_was_learned_outlives_what_is_said_of_it_later() {
         let learned = vec![Ok(OutboundPolicy::default()), Err(answer)];
         let profiles = vec![vec![Ok(DestinationProfile::default())]];
         let world = world(vec![learned], profiles, Vec::new()).await;
-        let mut policy = world.discovery.outbound_policy(target()).await;
+        let mut policy = world
+            .discovery
+            .outbound_policy(Addr::Socket(target()))
+            .await;
         policy.mark_unchanged();
         let changed = tokio::time::timeout(Duration::from_millis(300), policy.changed()).await;
         assert!(changed.is_err(), "{policy:?}");
@@ -418,7 +480,10 @@ async fn a_broken_policy_says_what_is_broken_and_is_replaced() {
     let policies = vec![vec![Err(failure)], vec![Ok(OutboundPolicy::default())]];
     let profiles = vec![vec![Ok(DestinationProfile::default())]];
     let world = world(policies, profiles, Vec::new()).await;
-    let mut policy = world.discovery.outbound_policy(target()).await;
+    let mut policy = world
+        .discovery
+        .outbound_policy(Addr::Socket(target()))
+        .await;
     let says = |policy: &Arc<Policy>, wanted: &str| matches!(&policy.protocol, Protocol::Invalid(message) if &**message == wanted);
     assert!(says(&policy.borrow(), "go away"));
     until(&mut policy, |policy| says(policy, "missing metadata")).await;
@@ -475,7 +540,7 @@ async fn what_the_control_plane_does_not_know_is_forgotten_when_nobody_looks() {
     let profiles = (0..100).map(|_| unknown()).collect();
     let world = world(policies, profiles, Vec::new()).await;
     let addr = "192.0.2.1:443".parse().expect("valid");
-    drop(world.discovery.outbound_policy(addr).await);
+    drop(world.discovery.outbound_policy(Addr::Socket(addr)).await);
     drop(world.discovery.profile("web.ns:80").await);
     for _ in 0..2 {
         let ended = poll_fn(|cx| world.discovery.0.tasks.lock().poll_join_next(cx));
