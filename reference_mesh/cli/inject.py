@@ -46,7 +46,7 @@ def _annotation_flags(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.command("inject")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--manual", is_flag=True, help="Put the sidecar itself in, not the annotation.")
-@click.option("--ingress", is_flag=True, help="Route by l5d-dst-override (linkerd2-proxy only).")
+@click.option("--ingress", is_flag=True, help="Send requests where their l5d-dst-override says.")
 @_annotation_flags
 @where_options
 def command(
@@ -138,7 +138,7 @@ def _annotated(document: dict[str, Any], annotations: dict[str, str]) -> dict[st
 def _warnings(annotations: dict[str, str]) -> tuple[str, ...]:
     """What the API would answer with for a pod, and tells nobody for the pods of a workload."""
     configured = overriding.effective({}, annotations)
-    return tuple(unheeded.of_annotations(configured, annotations.get(names.INJECT)))
+    return tuple(unheeded.of_annotations(configured))
 
 
 def _own(pod: dict[str, Any]) -> dict[str, str]:

@@ -98,7 +98,7 @@ def inject(
         inbound_ports=inbound_ports,
     )
     patch = add_sidecar(pod, sidecar, labels=labels, annotations=added)
-    warnings = [*unheeded.of_annotations(chosen, injected), *_udp_warnings(pod)]
+    warnings = [*unheeded.of_annotations(chosen), *_udp_warnings(pod)]
     return Injection(patch=tuple(patch), warnings=tuple(warnings))
 
 

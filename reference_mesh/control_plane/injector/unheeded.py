@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reference_mesh.control_plane.injector import overriding
-from reference_mesh.manifests import names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,19 +20,14 @@ __all__ = ["of_annotations", "of_values"]
 
 _NOT_YET = {
     "proxy.isGateway": "it is no gateway to other clusters",
-    "proxy.isIngress": "it ignores l5d-dst-override",
 }
 """Values that this mesh's own proxy does not act on."""
 
 _OFF = {"disabled", "false"}
 
 
-def of_annotations(annotations: Mapping[str, str], injected: str | None = None) -> list[str]:
-    """
-    One line for each configuration annotation that changes nothing.
-
-    injected: what `linkerd.io/inject` says for the pod.
-    """
+def of_annotations(annotations: Mapping[str, str]) -> list[str]:
+    """One line for each configuration annotation that changes nothing."""
     told = []
     for annotation, value in sorted(annotations.items()):
         path = overriding.KNOWN.get(annotation)
@@ -42,8 +36,6 @@ def of_annotations(annotations: Mapping[str, str], injected: str | None = None) 
                 told.append(_not_yet(f"annotation {annotation}", path))
         elif path is None and annotation not in overriding.NOT_FOR_VALUES:
             told.append(f"annotation {annotation} has no effect in this mesh")
-    if injected == "ingress":
-        told.append(_not_yet(f"annotation {names.INJECT}: {injected}", "proxy.isIngress"))
     return told
 
 

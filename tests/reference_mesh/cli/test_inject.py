@@ -117,10 +117,12 @@ def test_uninject_takes_the_annotation_back(refmesh: Callable[..., Result]) -> N
 
 
 def test_what_the_proxy_does_not_do_is_said(refmesh: Callable[..., Result]) -> None:
-    result = refmesh("inject", "-", "--ingress", "--access-log", "apache", input=SEVERAL)
+    gateway = '{annotations: {config.linkerd.io/enable-gateway: "true"}}'
+    asked = SEVERAL.replace("  template:\n", f"  template:\n    metadata: {gateway}\n")
+    result = refmesh("inject", "-", "--ingress", input=asked)
     told = [line for line in result.stderr.splitlines() if line.startswith("‼ deployment/web")]
     assert len(told) == 1
-    assert "linkerd.io/inject: ingress: this mesh's proxy does not do that yet" in told[0]
+    assert "config.linkerd.io/enable-gateway: this mesh's proxy does not do that yet" in told[0]
 
 
 def test_nothing_to_inject_is_said(refmesh: Callable[..., Result]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from reference_mesh.control_plane.injector import inject
+from reference_mesh.control_plane.injector import inject, unheeded
 from reference_mesh.control_plane.injector.injection import inject_service
 from reference_mesh.control_plane.injector.patch import apply
 from reference_mesh.errors import InvalidInput
@@ -322,17 +322,11 @@ def test_user_hears_of_what_has_no_effect() -> None:
     assert any("UDP port 53" in warning for warning in done.warnings)
 
 
-@pytest.mark.parametrize(
-    ("annotation", "value"),
-    [
-        ("config.linkerd.io/enable-gateway", "true"),
-        ("linkerd.io/inject", "ingress"),
-    ],
-)
-def test_user_hears_of_what_the_proxy_does_not_do_yet(annotation: str, value: str) -> None:
-    done = inject(pod({annotation: value}), ENABLED, Values(), trust_anchors_pem="PEM")
+def test_user_hears_of_what_the_proxy_does_not_do_yet() -> None:
+    gateway = "config.linkerd.io/enable-gateway"
+    done = inject(pod({gateway: "true"}), ENABLED, Values(), trust_anchors_pem="PEM")
     (warning,) = done.warnings
-    assert warning.startswith(f"annotation {annotation}")
+    assert warning.startswith(f"annotation {gateway}")
     assert "this mesh's proxy does not do that yet" in warning
 
 
@@ -342,8 +336,18 @@ def test_what_is_switched_off_is_not_missed() -> None:
 
 
 def test_ingress_mode_is_an_annotation_value() -> None:
+    done = inject(pod({"linkerd.io/inject": "ingress"}), ENABLED, Values(), trust_anchors_pem="PEM")
+    assert done.warnings == ()
     env = environment(injected(pod({"linkerd.io/inject": "ingress"})))
     assert env["LINKERD2_PROXY_INGRESS_MODE"] == "true"
+
+
+def test_ingress_mode_holds_for_every_pod_by_a_value() -> None:
+    values = msgspec.structs.replace(Values(), proxy=Proxy(is_ingress=True))
+    assert unheeded.of_values(values) == []
+    env = environment(injected(pod(), values=values))
+    assert env["LINKERD2_PROXY_INGRESS_MODE"] == "true"
+    assert "LINKERD2_PROXY_INGRESS_MODE" not in environment(injected(pod()))
 
 
 def test_values_hold_for_every_pod() -> None:
