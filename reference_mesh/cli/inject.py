@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _FLAGS = {
-    "access-log": "Format of the inbound access log: apache or json (linkerd2-proxy only).",
+    "access-log": "Format of the inbound access log: apache or json.",
     "default-inbound-policy": "What unauthorized clients may do.",
     "opaque-ports": "Ports whose protocol is not looked at.",
     "proxy-cpu-limit": "Most CPU of the sidecar.",

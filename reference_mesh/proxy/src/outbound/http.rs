@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ::http::header::CONNECTION;
 use ::http::uri::Authority;
-use ::http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use ::http::{Method, Request, Response, StatusCode, Version};
 use tokio::time::Instant;
 
 use super::Outbound;
@@ -250,9 +250,7 @@ fn prepare(request: &mut Request<Body>, target: &Target) -> Authority {
     headers::strip_untrusted(request.headers_mut());
     request.headers_mut().remove(ORIG_PROTO);
     request.headers_mut().remove(DST_CANONICAL);
-    if let Some(name) = target.canonical_name()
-        && let Ok(name) = HeaderValue::from_str(&name)
-    {
+    if let Some(name) = target.canonical_name() {
         request.headers_mut().insert(DST_CANONICAL, name);
     }
     headers::authority(request).unwrap_or_else(|| {

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ::http::HeaderValue;
 use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 
@@ -34,6 +35,8 @@ pub(super) struct Target {
     policy: RefCell<watch::Receiver<Arc<Policy>>>,
     profile: watch::Receiver<Arc<Profile>>,
     routes: RefCell<Rc<Routes>>,
+    /// What the profile's name becomes in a header.
+    canonical: RefCell<Option<(Arc<str>, HeaderValue)>>,
     last_used: Cell<Instant>,
 }
 
@@ -79,9 +82,18 @@ impl Target {
         self.profile.borrow().opaque
     }
 
-    /// Name of the service, if the target belongs to one.
-    pub(super) fn canonical_name(&self) -> Option<Arc<str>> {
-        self.profile.borrow().fqn.clone()
+    /// Name and port of the service, if the target belongs to one.
+    pub(super) fn canonical_name(&self) -> Option<HeaderValue> {
+        let profile = self.profile.borrow();
+        let name = profile.fqn.as_ref()?;
+        let mut canonical = self.canonical.borrow_mut();
+        match &*canonical {
+            Some((known, value)) if Arc::ptr_eq(known, name) => Some(value.clone()),
+            _ => {
+                let value = format!("{name}:{}", self.addr.port()).try_into().ok()?;
+                Some(canonical.insert((Arc::clone(name), value)).1.clone())
+            }
+        }
     }
 
     /// The policy in force, ready for requests.
@@ -135,6 +147,7 @@ impl Outbound {
             routes: RefCell::new(Rc::new(Routes::new(self, first, None))),
             policy: RefCell::new(policy),
             profile,
+            canonical: RefCell::default(),
             last_used: Cell::new(Instant::now()),
         })
     }

@@ -200,3 +200,18 @@ async fn in_no_other_mode_does_the_name_mean_anything() {
     let head = in_time(dialled).await.expect("served");
     assert!(head.contains(&format!("l5d-dst-override: {API}")), "{head}");
 }
+
+/// The peer's proxy counts by what the client meant, where it names services, not by its `Host`.
+#[tokio::test]
+async fn a_peer_hears_which_service_was_meant() {
+    let labels = ("INBOUND_METRICS_AUTHORITY_LABELS", "unsafe");
+    let mesh = mesh_with(&[("INGRESS_MODE", "true"), labels]).await;
+    let served = serve_once(mesh.listen(), EMPTY);
+    let answer = exchange(mesh.dial(), naming(API)).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let authority = format!("authority=\"{API}\"");
+    let labels = ["request_total{direction=\"inbound\"", &authority];
+    assert_eq!(mesh.server.metric(&labels).await, Some(1.0));
+    let head = in_time(served).await.expect("served");
+    assert!(!head.contains("l5d-dst-canonical"), "{head}");
+}
