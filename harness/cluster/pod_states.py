@@ -9,7 +9,7 @@ from harness.errors import EnvironmentLacks, NotInTime, PodFailed
 from harness.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from lightkube.models.core_v1 import (
         ContainerStateTerminated,
@@ -101,16 +101,18 @@ def require_hope(pods: Iterable[Pod]) -> None:
 
 
 @contextlib.contextmanager
-def image_lack_told(pods: Iterable[Pod]) -> Iterator[None]:
+def image_lack_told(pods: Collection[Pod]) -> Iterator[None]:
     """
     A wait that ends too late for want of images says nothing of the mesh: it is the cluster's lack.
 
-    pods: those that were waited for, as they were seen last.
+    pods: those that were waited for, as they were seen last. One that is late for another reason
+        is what counts.
     """
     try:
         yield
     except NotInTime as late:
-        if not advice(pods):
+        held = [pod for pod in pods if state(pod) != READY]
+        if not held or not all(advice([pod]) for pod in held):
             raise
         raise EnvironmentLacks(str(late)) from late
 

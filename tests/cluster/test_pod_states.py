@@ -55,6 +55,15 @@ def test_a_pull_may_yet_succeed_and_at_last_tells_image_and_remedy(reason: str) 
     assert "`meshmark images build --out FOLDER`" in said
 
 
+def test_what_else_keeps_a_pod_is_not_the_clusters_lack() -> None:
+    lacking = pod(reason="ErrImagePull", message=PULL)
+    crashing = pod(name="web-2", reason="CrashLoopBackOff", message="back-off 20s")
+    with pytest.raises(NotInTime, match="`meshmark images build"):
+        until_ready(lacking, crashing)
+    with pytest.raises(EnvironmentLacks):
+        until_ready(lacking, pod("Running", name="web-2", ready=True))
+
+
 @pytest.mark.parametrize("reason", ["ErrImageNeverPull", "InvalidImageName"])
 def test_an_image_that_a_node_will_not_ask_for_ends_the_wait_at_once(reason: str) -> None:
     with pytest.raises(PodFailed) as raised:
