@@ -76,7 +76,8 @@ pub struct App {
     traffic: Vec<(Side, TcpListener)>,
     admin: TcpListener,
     level: Option<Level>,
-    access_log: Option<(AccessLog, Flush)>,
+    access_log: Option<AccessLog>,
+    flush: Option<Flush>,
 }
 
 /// The control runtime on its thread. Dropped, it ends.
@@ -114,6 +115,7 @@ impl App {
             .chain([(Side::Inbound, config.inbound.listen)])
             .map(|(side, addr)| Ok((side, bind(addr)?)))
             .collect();
+        let (access_log, flush) = config.inbound.access_log.map(AccessLog::start).unzip();
         Ok(Self {
             csr: read("csr.der")?,
             traffic: traffic?,
@@ -121,7 +123,8 @@ impl App {
             telemetry: Telemetry::new(config.metrics_retain_idle),
             credentials,
             level,
-            access_log: config.inbound.access_log.map(AccessLog::start),
+            access_log,
+            flush,
             config: Arc::new(config),
         })
     }
@@ -135,6 +138,8 @@ impl App {
         let readiness = Readiness::new();
         let shutdown = Arc::new(Notify::new());
         let discovery = self.start_control(&control.handle, &readiness, &shutdown)?;
+        // It goes after the runtime: requests that end with that are logged, too.
+        let _flush = self.flush.take();
         let runtime = local_runtime()?;
         let certified = readiness.task("identity");
         runtime.block_on(async move {
@@ -248,7 +253,7 @@ impl App {
             Arc::clone(&self.config),
             discovery,
             self.telemetry.clone(),
-            self.access_log.as_ref().map(|(log, _)| log.clone()),
+            self.access_log.clone(),
             self.credentials.clone(),
             drain,
         );

@@ -282,8 +282,6 @@ impl Inbound {
         Rc::clone(apps.entry(addr).or_insert_with(|| App::new(self, addr)))
     }
 
-    /// The limiter of `port` for `policy`. Connections share it, and it outlives changes of the
-    /// rest of the port's policy.
     async fn connect(&self, addr: SocketAddr) -> Result<TcpStream, crate::http::error::ProxyError> {
         Ok(self.dialer.tcp(addr).await?)
     }

@@ -10,8 +10,9 @@ use meshmark_proxy::telemetry::log::{self, Format};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// One arena, as one thread does the work; small thread caches; memory goes back within a second,
-/// by a thread of its own: without, a proxy that has become idle would keep it.
+/// One arena, as one thread does the work unless a pod is given several CPUs: then they share it, beyond
+/// what their caches hold; what that costs is not measured. Small thread caches; memory goes back
+/// within a second, by a thread of its own: without, a proxy that has become idle would keep it.
 // SAFETY: jemalloc reads this symbol as a pointer to a C string, which a reference to an array that
 // ends in a zero byte is. Nothing else has its name.
 #[unsafe(export_name = "_rjem_malloc_conf")]

@@ -1,10 +1,13 @@
 //! The threads that carry traffic.
 //!
-//! They share nothing per request: each has its own runtime, connections, balancers and routes, so
-//! that nothing on the way of a request is locked or moved between cores. What must hold for the
-//! proxy as a whole is shared: discovery, rate limits, the limits of requests under way, metrics
-//! (with a cache line for each thread), the drain. The price: with more threads there are more
-//! connections to the same endpoints, and a balancer knows the latencies that its own thread saw.
+//! Each has its own runtime, connections, balancers and routes, so that a request stays on one core.
+//! What must hold for the proxy as a whole is shared: discovery, rate limits, the limits of requests
+//! under way, metrics (with a cache line for each thread), the drain. On a request's way none of it
+//! takes a lock, unless a rate limit or labels by name ask for one.
+//!
+//! The price: with more threads there are more connections to the same endpoints, and queues, pools of
+//! idle connections and latencies are a thread's own. Gauges of a balancer show what one of the threads
+//! saw last.
 
 use std::io;
 use std::net::TcpListener;
@@ -93,6 +96,7 @@ impl Traffic {
     /// # Errors
     /// When the system gives no thread or no runtime, or a port cannot be registered.
     pub(super) fn start(self, ports: Vec<(Side, TcpListener)>) -> io::Result<Serving> {
+        tracing::info!(threads = self.config.cores, "Serving");
         if self.config.cores.get() > 1 {
             return self.deal(ports);
         }

@@ -1,7 +1,6 @@
 //! How many data threads there are, as linkerd2-proxy decides it.
 
 use std::num::NonZeroUsize;
-use std::thread;
 
 use super::env::{Reader, Strings};
 use super::read::key;
@@ -14,8 +13,9 @@ struct Wanted {
     max_ratio: Option<f64>,
 }
 
-/// At most the CPUs that this process may use: by affinity and, in a container, by quota. As in
-/// linkerd2-proxy, what is no number is passed over with a warning, and does not stop the start.
+/// At most the CPUs that this process may use: by affinity and, in a container, by quota, of which
+/// part of one is one. As in linkerd2-proxy, what is no number is passed over with a warning, and
+/// does not stop the start.
 pub(super) fn cores<S: Strings>(r: &Reader<'_, S>) -> NonZeroUsize {
     let count = |name| known(r, name, "a number above 0", |text| text.parse().ok());
     let fixed = count("CORES");
@@ -25,7 +25,8 @@ pub(super) fn cores<S: Strings>(r: &Reader<'_, S>) -> NonZeroUsize {
             .filter(|ratio| *ratio > 0.0 && *ratio <= 1.0)
     };
     let wanted = Wanted {
-        available: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        // The standard library rounds a quota down.
+        available: NonZeroUsize::new(num_cpus::get()).unwrap_or(NonZeroUsize::MIN),
         min: count("CORES_MIN").or(fixed).unwrap_or(NonZeroUsize::MIN),
         max: count("CORES_MAX"),
         max_ratio: known(r, "CORES_MAX_RATIO", "a number above 0, at most 1", ratio),

@@ -352,7 +352,7 @@ impl Current {
             Protocol::Invalid(reason) => Err(ProxyError::InvalidPolicy(reason.clone())),
         };
         let limit = http.as_ref().ok().and_then(|http| http.rate_limit.as_ref());
-        let limiter = limit.map(|limit| inbound.common.limiter(port, limit));
+        let limiter = limit.map(|limit| inbound.common.limiters.of(port, limit));
         Self {
             policy,
             http,

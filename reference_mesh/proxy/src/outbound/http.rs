@@ -14,7 +14,7 @@ use super::endpoint::{Endpoint, Sent};
 use super::ingress::Destination;
 use super::observer::{Exchange, GrpcStatus, Observer};
 use super::routes::{Choice, Routes, Rule};
-use super::target::{Kind, Target, http_routes};
+use super::target::{Kind, Target, Used, http_routes};
 use crate::balance::Pending;
 use crate::http::error::{Client, ProxyError};
 use crate::http::filters;
@@ -157,6 +157,7 @@ impl Service {
             Destination::Named(by_name) => {
                 let headers = request.headers_mut();
                 found = Box::pin(by_name.target(&self.outbound, headers)).await?;
+                observer.named = Some(Used(Rc::clone(&found)));
                 &found
             }
         };
@@ -195,7 +196,8 @@ impl Service {
             response,
             observer,
             tunnel: None,
-            close: error.closes(),
+            // Requests that each name a service do not share the fate of one of them.
+            close: error.closes() && matches!(self.destination, Destination::Fixed(_)),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! As in linkerd2-proxy, every connection is looked at for HTTP first, whatever is known of where it
 //! goes: a request may name another place. One that names none goes where its connection goes, and so
-//! does all that is no HTTP.
+//! does all that is no HTTP. A destination that is opaque has no routes for requests: they get a 404.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use ::http::HeaderMap;
 use tokio::sync::OnceCell;
 
 use super::Outbound;
-use super::target::{Kind, Target};
+use super::target::{Kind, Target, Used};
 use crate::detect::{self, Detected};
 use crate::discovery::{Addr, NameAddr};
 use crate::http::error::ProxyError;
@@ -32,7 +32,7 @@ pub(super) enum Destination {
 pub(super) struct ByName {
     original_dst: SocketAddr,
     /// Looked up by the first request that names none.
-    original: OnceCell<Rc<Target>>,
+    original: OnceCell<Used>,
 }
 
 /// Serves a connection to `original_dst`.
@@ -83,20 +83,12 @@ impl ByName {
     ) -> Result<Rc<Target>, ProxyError> {
         let value = headers.remove(DST_OVERRIDE);
         let Some(value) = value.filter(|value| !value.is_empty()) else {
-            let look_up = || outbound.target(self.original_dst.into());
-            return Ok(Rc::clone(self.original.get_or_init(look_up).await));
+            let look_up = async || Used(outbound.target(self.original_dst.into()).await);
+            return Ok(Rc::clone(&self.original.get_or_init(look_up).await.0));
         };
         let name = value.to_str().ok().and_then(NameAddr::parse);
         let bad = ProxyError::BadRequest("l5d-dst-override is not a valid host:port");
         outbound.named(name.ok_or(bad)?).await
-    }
-}
-
-impl Drop for ByName {
-    fn drop(&mut self) {
-        if let Some(original) = self.original.get() {
-            original.touch();
-        }
     }
 }
 

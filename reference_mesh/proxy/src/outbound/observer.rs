@@ -7,6 +7,7 @@ use ::http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use super::endpoint::Endpoint;
+use super::target::Used;
 use crate::balance::Pending;
 use crate::http::Observer as HttpObserver;
 use crate::http::body::BodyError;
@@ -16,6 +17,8 @@ use crate::telemetry::{BackendRequests, Outcome, RouteRequests, RouteStatus};
 /// See the module.
 pub(super) struct Observer {
     pub(super) in_flight: Option<InFlight>,
+    /// Where the request named where it goes; else the connection keeps that.
+    pub(super) named: Option<Used>,
     pub(super) route: Option<Rc<RouteRequests>>,
     pub(super) exchange: Option<Exchange>,
     pub(super) error: Option<&'static str>,
@@ -128,6 +131,7 @@ impl Observer {
     pub(super) fn new(in_flight: Option<InFlight>, grpc: bool) -> Self {
         Self {
             in_flight,
+            named: None,
             route: None,
             exchange: None,
             error: None,

@@ -35,10 +35,19 @@ pub(super) struct Target {
     policy: RefCell<watch::Receiver<Arc<Policy>>>,
     profile: watch::Receiver<Arc<Profile>>,
     routes: RefCell<Rc<Routes>>,
-    /// What the profile's name becomes in a header.
-    canonical: RefCell<Option<(Arc<str>, HeaderValue)>>,
+    canonical: RefCell<Canonical>,
     last_used: Cell<Instant>,
 }
+
+/// The service's name and port as a header says them; made anew when the profile has changed.
+struct Canonical {
+    profile: watch::Receiver<Arc<Profile>>,
+    port: u16,
+    value: Option<HeaderValue>,
+}
+
+/// A target that is in use until this is dropped.
+pub(super) struct Used(pub(super) Rc<Target>);
 
 // === impl Kind ===
 
@@ -84,16 +93,12 @@ impl Target {
 
     /// Name and port of the service, if the target belongs to one.
     pub(super) fn canonical_name(&self) -> Option<HeaderValue> {
-        let profile = self.profile.borrow();
-        let name = profile.fqn.as_ref()?;
         let mut canonical = self.canonical.borrow_mut();
-        match &*canonical {
-            Some((known, value)) if Arc::ptr_eq(known, name) => Some(value.clone()),
-            _ => {
-                let value = format!("{name}:{}", self.addr.port()).try_into().ok()?;
-                Some(canonical.insert((Arc::clone(name), value)).1.clone())
-            }
+        // A closed channel never changes again.
+        if canonical.profile.has_changed().unwrap_or(false) {
+            canonical.read();
         }
+        canonical.value.clone()
     }
 
     /// The policy in force, ready for requests.
@@ -111,6 +116,34 @@ impl Target {
     /// Notes that it was used.
     pub(super) fn touch(&self) {
         self.last_used.set(Instant::now());
+    }
+}
+
+// === impl Canonical ===
+
+impl Canonical {
+    fn new(profile: watch::Receiver<Arc<Profile>>, port: u16) -> Self {
+        let mut canonical = Self {
+            profile,
+            port,
+            value: None,
+        };
+        canonical.read();
+        canonical
+    }
+
+    fn read(&mut self) {
+        let profile = self.profile.borrow_and_update();
+        let name = profile.fqn.as_ref();
+        self.value = name.and_then(|name| format!("{name}:{}", self.port).try_into().ok());
+    }
+}
+
+// === impl Used ===
+
+impl Drop for Used {
+    fn drop(&mut self) {
+        self.0.touch();
     }
 }
 
@@ -136,7 +169,7 @@ impl Outbound {
     }
 
     async fn look_up(self: &Rc<Self>, addr: Addr) -> Rc<Target> {
-        let name = addr.to_string();
+        let (name, port) = (addr.to_string(), addr.port());
         let (mut policy, profile) = tokio::join!(
             self.discovery.outbound_policy(addr.clone()),
             self.discovery.profile(&name)
@@ -146,8 +179,8 @@ impl Outbound {
             addr,
             routes: RefCell::new(Rc::new(Routes::new(self, first, None))),
             policy: RefCell::new(policy),
+            canonical: RefCell::new(Canonical::new(profile.clone(), port)),
             profile,
-            canonical: RefCell::default(),
             last_used: Cell::new(Instant::now()),
         })
     }

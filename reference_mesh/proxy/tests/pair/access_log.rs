@@ -2,8 +2,12 @@
 
 use std::io::Read as _;
 
+use tokio::io::AsyncWriteExt as _;
+
 use crate::control::server;
-use crate::{CLIENT, Mesh, REQUEST, exchange, plain_state, serve};
+use crate::life::signal;
+use crate::pod::Pod;
+use crate::{CLIENT, Mesh, REQUEST, exchange, plain_state, read_head, serve};
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes";
 
@@ -19,15 +23,16 @@ async fn written(format: &str, allowed: &str, requests: &[&str]) -> [String; 2] 
         exchange(mesh.dial(), request).await;
     }
     served.abort();
-    [&mut mesh.client, &mut mesh.server].map(|pod| {
-        let mut log = pod.proxy.stderr.take().expect("piped");
-        // It says the last lines before it goes.
-        let pid = rustix::process::Pid::from_child(&pod.proxy);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signal");
-        let mut text = String::new();
-        log.read_to_string(&mut text).expect("text");
-        text
-    })
+    [&mut mesh.client, &mut mesh.server].map(last_words)
+}
+
+/// Ends a proxy; what it had written by then.
+fn last_words(pod: &mut Pod) -> String {
+    let mut log = pod.proxy.stderr.take().expect("piped");
+    signal(pod, "TERM");
+    let mut text = String::new();
+    log.read_to_string(&mut text).expect("text");
+    text
 }
 
 #[tokio::test]
@@ -60,6 +65,26 @@ async fn what_is_refused_is_a_line_too() {
         assert!(line.contains(&format!(" {CLIENT} - [20")), "{line}");
         let end = format!("Z] \"GET http://web/ HTTP/1.1\" {status}");
         assert!(line.ends_with(&end) && !line.contains('\n'), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_under_way_at_the_end_is_a_line_without_a_status() {
+    for cores in ["1", "2"] {
+        let env = [
+            ("ACCESS_LOG", "apache"),
+            ("CORES", cores),
+            ("SHUTDOWN_GRACE_PERIOD", "100ms"),
+        ];
+        let mut mesh = Mesh::start_with(plain_state(), &env).await;
+        let listener = mesh.listen();
+        let mut client = mesh.dial();
+        client.write_all(REQUEST.as_bytes()).await.expect("write");
+        let (mut served, _) = listener.accept().await.expect("accept");
+        read_head(&mut served).await.expect("request");
+        let log = last_words(&mut mesh.server);
+        let ends = |line: &str| line.ends_with(" \"GET http://web/ HTTP/1.1\"");
+        assert!(log.lines().any(ends), "{cores}: {log}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -138,6 +139,20 @@ async fn what_is_no_http_goes_where_its_connection_goes() {
     served.await.expect("served");
 }
 
+#[tokio::test]
+async fn a_name_that_leads_nowhere_costs_no_other_request() {
+    let mesh = mesh("true").await;
+    let served = serve(mesh.listen(), EMPTY);
+    let mut stream = mesh.dial();
+    for name in ["10.96.0.5:80", "api.example.com"] {
+        let answer = ask(&mut stream, &naming(name)).await;
+        assert!(answer.contains("l5d-proxy-error: "), "{answer}");
+        let answer = ask(&mut stream, &naming(API)).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    served.abort();
+}
+
 /// Clients choose the names, and each name costs look-ups.
 #[tokio::test]
 async fn clients_name_only_so_many_services() {
@@ -188,6 +203,27 @@ async fn a_service_that_no_request_names_is_no_longer_watched() {
         assert!(watches > AT_REST, "policy, profile and endpoints");
         mesh.watched(|watches| watches <= AT_REST).await;
     }
+    served.abort();
+}
+
+#[tokio::test]
+async fn a_service_that_still_answers_is_watched() {
+    let env = [
+        ("INGRESS_MODE", "true"),
+        ("OUTBOUND_DISCOVERY_IDLE_TIMEOUT", "100ms"),
+    ];
+    let mesh = mesh_with(&env).await;
+    let part = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nx";
+    let served = serve(mesh.listen(), part);
+    mesh.watched(|watches| watches >= AT_REST).await;
+    let mut stream = mesh.dial();
+    let answer = ask(&mut stream, &naming(API)).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let watches = mesh.control.state.receiver_count();
+    assert!(watches > AT_REST, "policy, profile and endpoints");
+    drop(stream);
+    mesh.watched(|watches| watches <= AT_REST).await;
     served.abort();
 }
 

@@ -10,13 +10,25 @@ use tokio::net::TcpStream;
 
 use crate::control::{meta, server};
 use crate::life::signal;
+use crate::pod::Pod;
 use crate::{EMPTY, Mesh, REQUEST, exchange, plain_state, read_head, serve};
 
 const TWO: [(&str, &str); 1] = [("CORES", "2")];
 
 /// A machine with one CPU has one data thread, whatever is asked for.
-fn threads() -> usize {
-    available_parallelism().expect("CPUs").get().min(2)
+fn threads() -> f64 {
+    if available_parallelism().expect("CPUs").get() > 1 {
+        2.0
+    } else {
+        1.0
+    }
+}
+
+/// Connections with mesh TLS that a proxy has open.
+async fn peers(pod: &Pod, direction: &str, peer: &str) -> f64 {
+    let (direction, peer) = (format!("n=\"{direction}\""), format!("peer=\"{peer}\""));
+    let open = ["tcp_open_connections{", &direction, &peer, "tls=\"true\""];
+    pod.metric(&open).await.expect("counted")
 }
 
 /// Client connections with one request answered on each, which stay open.
@@ -41,15 +53,8 @@ async fn each_thread_carries_its_share_and_metrics_are_the_sum() {
     let requests = ["outbound_http_route_request_statuses_total{", "\"200\""];
     assert_eq!(mesh.client.metric(&requests).await, Some(6.0));
     // Each thread has a connection of its own to the peer, so both have carried requests.
-    let expected = f64::from(u32::try_from(threads()).expect("few"));
-    for (pod, direction, peer) in [
-        (&mesh.client, "outbound", "dst"),
-        (&mesh.server, "inbound", "src"),
-    ] {
-        let (direction, peer) = (format!("n=\"{direction}\""), format!("peer=\"{peer}\""));
-        let open = ["tcp_open_connections{", &direction, &peer, "tls=\"true\""];
-        assert_eq!(pod.metric(&open).await, Some(expected), "{open:?}");
-    }
+    assert_eq!(peers(&mesh.client, "outbound", "dst").await, threads());
+    assert_eq!(peers(&mesh.server, "inbound", "src").await, threads());
     drop(streams);
     served.abort();
 }
@@ -79,10 +84,15 @@ async fn a_rate_limit_is_of_all_threads() {
     state.server = limited(1);
     let mesh = Mesh::start_with(state, &TWO).await;
     let served = serve(mesh.listen(), EMPTY);
+    // Both stay open, so each is carried by a thread of its own, here and at the server.
+    let mut clients = [mesh.dial(), mesh.dial()];
     let started = Instant::now();
     let mut allowed = 0;
-    for _ in 0..6 {
-        let answer = exchange(mesh.dial(), REQUEST).await;
+    for turn in 0..6 {
+        let client = &mut clients[turn % 2];
+        let request = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n";
+        client.write_all(request).await.expect("write");
+        let answer = read_head(client).await.expect("response");
         if answer.starts_with("HTTP/1.1 200 ") {
             allowed += 1;
         } else {
@@ -94,6 +104,7 @@ async fn a_rate_limit_is_of_all_threads() {
         (1..=1 + seconds).contains(&allowed),
         "{allowed} in {seconds} s"
     );
+    assert_eq!(peers(&mesh.server, "inbound", "src").await, threads());
     served.abort();
 }
 
@@ -117,6 +128,24 @@ async fn a_drain_is_over_when_every_thread_has_finished() {
         let head = read_head(&mut stream).await.expect("response");
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     }
+    let status = tokio::task::block_in_place(|| mesh.client.proxy.wait()).expect("wait");
+    assert!(status.success(), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_that_takes_too_long_ends_every_thread() {
+    let env = [TWO[0], ("SHUTDOWN_GRACE_PERIOD", "100ms")];
+    let mut mesh = Mesh::start_with(plain_state(), &env).await;
+    let listener = mesh.listen();
+    let mut under_way = Vec::new();
+    for _ in 0..2 {
+        let mut stream = mesh.dial();
+        stream.write_all(REQUEST.as_bytes()).await.expect("write");
+        let (mut served, _) = listener.accept().await.expect("accept");
+        read_head(&mut served).await.expect("request");
+        under_way.push((stream, served));
+    }
+    signal(&mesh.client, "TERM");
     let status = tokio::task::block_in_place(|| mesh.client.proxy.wait()).expect("wait");
     assert!(status.success(), "{status}");
 }
