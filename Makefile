@@ -38,7 +38,7 @@ endif
 help:
 	@echo 'make conformance        build the reference mesh, run the conformance suite, write out/latest/report.html'
 	@echo 'make conformance-kind   the same on real Kubernetes, by kind'
-	@echo 'make test               every test of the project (lint, types, Python, Rust, cluster, conformance)'
+	@echo 'make test               the tests of the project (lint, types, Python, Rust, cluster, conformance)'
 	@echo 'make mutants            run the checks against planted defects and write the kill matrix'
 	@echo 'make perf               latency and memory of the mesh against no mesh'
 	@echo 'make doctor             what this machine lacks, and the command that installs it'

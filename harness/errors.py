@@ -5,7 +5,7 @@ One class per decision that a caller can make:
 
     MeshmarkError
     ├── UsageError        what was asked for does not exist or contradicts itself; exit code 64
-    ├── EnvironmentLacks  this machine lacks a program, a privilege or a resource; exit code 70
+    ├── EnvironmentLacks  this machine, or a node, lacks what the work needs; exit code 70
     ├── ClusterError      the cluster under the mesh failed; exit code 70
     │   └── PodFailed     a pod ended or can never start; carries its last log lines
     ├── MeshError         the mesh refused or failed something that it claims
@@ -42,7 +42,7 @@ class UsageError(MeshmarkError):
 
 
 class EnvironmentLacks(MeshmarkError):
-    """This machine lacks a program, a privilege or a resource that the work needs."""
+    """This machine lacks a program, a privilege or a resource, or a cluster's nodes an image."""
 
 
 class ClusterError(MeshmarkError):

@@ -1,8 +1,8 @@
 """
 Waiting for a condition, and remembering what was seen meanwhile.
 
-The only module of the harness that sleeps. Each wait keeps its observations, so that an error can
-say why the condition did not hold instead of only that it did not.
+The only module of the harness that calls `time.sleep`. Each wait keeps its observations, so that
+an error can say why the condition did not hold instead of only that it did not.
 """
 
 from __future__ import annotations

@@ -104,6 +104,7 @@ class Member:
             PodFailed: a pod ended for good, or can never start.
             MeshError: a pod that was enrolled came up without a sidecar.
             NotInTime: not all were ready within `timeout_s`.
+            EnvironmentLacks: so it was, and nodes lack an image.
 
         """
         pod_states.until_ready(

@@ -12,7 +12,7 @@ use crate::mutants::{self, Mutant};
 pub const CLIENT_ID: HeaderName = HeaderName::from_static("l5d-client-id");
 /// Identity that the endpoint must have.
 pub const REQUIRE_ID: HeaderName = HeaderName::from_static("l5d-require-id");
-/// Name of the service, told to the peer's proxy.
+/// Name and port of the service, told to the peer's proxy.
 pub const DST_CANONICAL: HeaderName = HeaderName::from_static("l5d-dst-canonical");
 /// The service that a request is for, told to a proxy in ingress mode. Others pass it on.
 pub const DST_OVERRIDE: HeaderName = HeaderName::from_static("l5d-dst-override");
