@@ -1,6 +1,5 @@
 //! Several data threads are one proxy.
 
-use std::thread::available_parallelism;
 use std::time::Instant;
 
 use linkerd2_proxy_api::inbound::http_local_rate_limit::Limit;
@@ -17,11 +16,8 @@ const TWO: [(&str, &str); 1] = [("CORES", "2")];
 
 /// A machine with one CPU has one data thread, whatever is asked for.
 fn threads() -> f64 {
-    if available_parallelism().expect("CPUs").get() > 1 {
-        2.0
-    } else {
-        1.0
-    }
+    // As the proxy counts them: the standard library rounds a quota down.
+    if num_cpus::get() > 1 { 2.0 } else { 1.0 }
 }
 
 /// Connections with mesh TLS that a proxy has open.
